@@ -1,0 +1,1 @@
+"""What a certificate, CRL or OCSP answer is. Pure: no clock, no files, no network."""
