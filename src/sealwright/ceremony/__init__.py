@@ -1,0 +1,1 @@
+"""The offline half: scripts, checks, actions, runner, transcript, replay, printed record."""
