@@ -1,0 +1,1 @@
+"""From replayed ceremony records to an installed PKI: what pins what."""

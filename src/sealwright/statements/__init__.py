@@ -1,0 +1,1 @@
+"""What people sign and how it is checked: statements, SSH signatures, roster, quorum, orders, receipts."""
