@@ -1,0 +1,1 @@
+"""Pre-signs OCSP answers and publishes them and the CRLs to the publication database."""

@@ -1,0 +1,1 @@
+"""Answers verifiers: snapshot, sync, responder and HTTP. Holds no key."""
