@@ -1,0 +1,177 @@
+"""Revocations and CRLs: ordered by who might, never twice, never undone; numbers that only grow."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from sealwright.audit.losses import take_lost_serials
+from sealwright.audit.walk import Walk
+from sealwright.errors import IntegrityError
+from sealwright.ledger.entries import CorrectionRecord, CRLEntry, CRLIntentEntry, RevocationRecord
+from sealwright.pki.crl_scope import FULL, scope_of_crl
+from sealwright.pki.revocation import RevocationReason
+from sealwright.pki.serials import format_serial, parse_serial
+from sealwright.statements.kinds import CorrectionStatement, KeyRevocationStatement
+from sealwright.statements.revocations import RevocationOrder, VerifiedRevocation, verify_revocation
+
+CRL_LONGEST = timedelta(days=10)
+_KEPT = timedelta(days=3653 + 1)
+"""What is over may stay on the list until the signer looks for it, once a day."""
+
+
+def take_revocation(walk: Walk, entry: RevocationRecord) -> None:
+    with walk.findings.check("AUDIT-REVOCATION", walk.where):
+        if entry.cause == "loss":
+            take_lost_serials(walk, entry)
+            return
+        before = set(walk.revoked)
+        open_ = [walk.open.pop(serial, None) is not None for serial in entry.serials]
+        for serial in entry.serials:
+            reserved = walk.serials.get(serial)
+            if reserved is None:
+                raise IntegrityError(f"serial {serial} was never reserved")
+            if serial in walk.revoked:
+                raise IntegrityError(f"serial {serial} is revoked a second time")
+            walk.revoked[serial] = entry.revocation_date
+            walk.told[serial] = (entry.at, entry.at)
+            _block(walk, serial, entry.reason)
+        if (blocked := entry.blocked_secret) is not None:
+            walk.compromised.add(blocked)
+        if entry.cause == "crash":
+            ordered = entry.order is not None or entry.reason is not None or entry.revocation_date != entry.at
+            if open_ != [True] or ordered:
+                raise IntegrityError(f"{_named(entry)} is revoked for a crash, and its intent was not open")
+            return
+        if entry.order is None or any(open_):
+            raise IntegrityError(f"the revocation of {_named(entry)} has no order, or no certificate")
+        verified = _verify(walk, entry.order, entry.at)
+        statement = verified.statement
+        if isinstance(statement, CorrectionStatement):
+            raise IntegrityError("a correction stands where a revocation should")
+        ordered_for = (
+            walk.keys.get(entry.order.proven_secret or "", [])
+            if isinstance(statement, KeyRevocationStatement)
+            else _with_key(walk, statement.serials, verified.reason)
+        )
+        if set(entry.serials) != set(ordered_for) - before:
+            raise IntegrityError(f"{_named(entry)} is revoked by an order for {', '.join(ordered_for) or 'nothing'}")
+        if verified.reason is not entry.reason:
+            raise IntegrityError(f"{_named(entry)} is revoked for {entry.reason}; ordered was {verified.reason}")
+        if entry.revocation_date != (verified.revocation_date or entry.at):
+            raise IntegrityError(f"{_named(entry)} is revoked from {entry.revocation_date}, and not from when it was")
+
+
+def take_correction(walk: Walk, entry: CorrectionRecord) -> None:
+    with walk.findings.check("AUDIT-REVOCATION", walk.where):
+        verified = _verify(walk, entry.order, entry.at)
+        statement = verified.statement
+        if not isinstance(statement, CorrectionStatement):
+            raise IntegrityError("what stands where a correction should is none")
+        said = (entry.serials, entry.reason, entry.revocation_date)
+        if said != (statement.serials, verified.reason, statement.revocation_date):
+            raise IntegrityError(f"the correction of {_named(entry)} is not as it was ordered")
+        if entry.order.revocation.sha256 in walk.corrections:
+            raise IntegrityError(f"the correction of {_named(entry)} counts a second time")
+        walk.corrections.add(entry.order.revocation.sha256)
+        for serial in entry.serials:
+            if serial not in walk.told:
+                raise IntegrityError(f"serial {serial} is corrected, and was not revoked")
+            told, changed = walk.told[serial]
+            if entry.revocation_date > told or statement.issued_at < changed:
+                raise IntegrityError(
+                    f"the correction of serial {serial} is later than what it corrects, or was overtaken"
+                )
+            walk.revoked[serial] = entry.revocation_date
+            walk.told[serial] = (told, entry.at)
+            _block(walk, serial, entry.reason)
+        live = [each for each in _with_key(walk, entry.serials, entry.reason) if each not in walk.revoked]
+        if live:
+            raise IntegrityError(f"the key of {_named(entry)} is compromised, and serial {live[0]} for it is good")
+
+
+def _with_key(walk: Walk, serials: Sequence[str], reason: RevocationReason | None) -> Sequence[str]:
+    """A compromised key takes all that is certified for it along."""
+    if reason is not RevocationReason.KEY_COMPROMISE:
+        return serials
+    keys = {walk.serials[serial].secret for serial in serials if serial in walk.serials}
+    return (*serials, *(kin for key in keys if key is not None for kin in walk.keys.get(key, ())))
+
+
+def _verify(walk: Walk, order: RevocationOrder, at: datetime) -> VerifiedRevocation:
+    """As the signer judged it, by the roster of that moment."""
+    if walk.roster is None:
+        raise IntegrityError("no roster that can be believed was in force here")
+    statement, teams = order.statement, {}
+    if not isinstance(statement, KeyRevocationStatement):
+        for serial in statement.serials:
+            reserved = walk.serials.get(serial)
+            if reserved is None or reserved.team is None or not reserved.certified:
+                raise IntegrityError(f"serial {serial} is no team's certificate")
+            teams[parse_serial(serial)] = reserved.team
+    return verify_revocation(order, roster=walk.roster, teams=teams, now=at)
+
+
+def _block(walk: Walk, serial: str, reason: RevocationReason | None) -> None:
+    """For ever: no later correction of the reason takes a key off the list."""
+    reserved = walk.serials.get(serial)
+    if reason is RevocationReason.KEY_COMPROMISE and reserved is not None and reserved.secret is not None:
+        walk.compromised.add(reserved.secret)
+
+
+def _named(entry: RevocationRecord | CorrectionRecord) -> str:
+    return f"serial {', '.join(entry.serials) or '(none)'}"
+
+
+def take_crl_intent(walk: Walk, entry: CRLIntentEntry) -> None:
+    with walk.findings.check("AUDIT-CRL", walk.where):
+        before = max(walk.crl_numbers.get(entry.scope, 0), walk.crl_floor)
+        walk.crl_numbers[entry.scope], walk.crl_open = max(before, entry.number), (entry.scope, entry.number)
+        if entry.number <= before:
+            which = f" of {entry.scope}" if entry.scope else ""
+            raise IntegrityError(f"CRL number {entry.number}{which} after {before}")
+        if entry.this_update != entry.at:
+            raise IntegrityError(f"CRL {entry.number} begins at {entry.this_update}, and not when it was reserved")
+        if not timedelta(0) < entry.next_update - entry.this_update <= CRL_LONGEST:
+            raise IntegrityError(f"CRL {entry.number} is good for {entry.next_update - entry.this_update}")
+
+
+def take_crl(walk: Walk, entry: CRLEntry, given: dict[str, x509.CertificateRevocationList]) -> None:
+    """``given``: CRLs that the auditor has, by digest. Each is taken out when its entry is met."""
+    with walk.findings.check("AUDIT-CRL", walk.where):
+        reserved, walk.crl_open = walk.crl_open, None
+        if (entry.scope, entry.number) != reserved:
+            raise IntegrityError(f"CRL {entry.number} was not the one reserved before it")
+        crl = given.pop(entry.sha256, None)
+        if crl is None:  # not among those that the auditor has; one of theirs with this number would be
+            if any((scope_of_crl(each), _number(each)) == (entry.scope, entry.number) for each in given.values()):
+                raise IntegrityError(f"CRL {entry.number} has another digest here than the one that was given")
+            return
+        octets = len(crl.public_bytes(Encoding.DER))
+        if octets != entry.size:
+            raise IntegrityError(f"the CRL with this digest has {octets} octets, not {entry.size}")
+        number = _number(crl)
+        if number != entry.number:
+            raise IntegrityError(f"the CRL with this digest has number {number}, not {entry.number}")
+        if scope_of_crl(crl) != entry.scope:
+            raise IntegrityError(f"the CRL with this digest is not {entry.scope or 'the full list'}")
+        wanted = {serial: date for serial, date in walk.revoked.items() if _is_listed(walk, serial, entry)}
+        listed = {format_serial(each.serial_number): each.revocation_date_utc for each in crl}
+        if listed != wanted:
+            missing = sorted(wanted.keys() ^ listed.keys()) or ["the dates"]
+            raise IntegrityError(f"CRL {number} does not list what the ledger revoked: {', '.join(missing[:3])}")
+
+
+def _is_listed(walk: Walk, serial: str, entry: CRLEntry) -> bool:
+    """The full list has every serial, a partition those whose certificates name it; for ten years after their end."""
+    reserved = walk.serials.get(serial)
+    if reserved is None or reserved.certificate is None:
+        return entry.scope == FULL
+    if reserved.certified and entry.at > reserved.certificate.not_valid_after_utc + _KEPT:
+        return False
+    return entry.scope in (FULL, reserved.scope)
+
+
+def _number(crl: x509.CertificateRevocationList) -> int:
+    return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number

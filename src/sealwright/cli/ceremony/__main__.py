@@ -1,0 +1,5 @@
+"""``python -m sealwright.cli.ceremony``."""
+
+from sealwright.cli.ceremony import main
+
+main()

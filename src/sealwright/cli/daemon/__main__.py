@@ -1,0 +1,5 @@
+"""``python -m sealwright.cli.daemon``."""
+
+from sealwright.cli.daemon import main
+
+main()

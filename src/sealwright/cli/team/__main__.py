@@ -1,0 +1,5 @@
+"""``python -m sealwright.cli.team``."""
+
+from sealwright.cli.team import main
+
+main()
