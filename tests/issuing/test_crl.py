@@ -1,0 +1,110 @@
+"""The issuing CA's CRL: when one is due, what is on it, and that its number only ever increases."""
+
+from datetime import timedelta
+
+import pytest
+from cryptography import x509
+
+import sealwright.issuing.crl as module
+from sealwright.errors import TokenError
+from sealwright.issuing.crl import crl_due, crl_path, issue_crl
+from sealwright.issuing.crl_books import RETENTION, retained_entries
+from sealwright.statements.receipts import Receipt
+from world import World, call
+
+
+def make_crl(world: World) -> x509.CertificateRevocationList:
+    assert world.authority is not None
+    return x509.load_der_x509_crl(issue_crl(world.authority).read_bytes())
+
+
+def number(crl: x509.CertificateRevocationList) -> int:
+    return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
+def due(world: World) -> bool:
+    assert world.authority is not None
+    return crl_due(world.authority, world.clock())
+
+
+def issue_and_revoke(world: World) -> int:
+    receipt = Receipt.parse(call(world, "issue", order=world.order())["receipt"])
+    serial = receipt.load_certificate().serial_number
+    call(world, "revoke", order={"revocation": world.signed(world.revocation(f"{serial:x}")).to_wire()})
+    return serial
+
+
+def test_is_due_at_first_after_a_revocation_after_a_day_and_when_its_file_is_gone(world: World) -> None:
+    assert due(world)
+    make_crl(world)
+    assert not due(world)
+    issue_and_revoke(world)
+    assert due(world)
+    make_crl(world)
+    assert not due(world)
+    world.clock.pass_(hours=23)
+    assert not due(world)
+    world.clock.pass_(hours=1)
+    assert due(world)
+    make_crl(world)
+    assert world.authority is not None
+    path = crl_path(world.authority)
+    path.write_bytes(path.read_bytes()[:-1])
+    assert due(world)
+    path.unlink()
+    assert due(world)
+
+
+def test_lists_what_is_revoked_and_nothing_else(world: World) -> None:
+    call(world, "issue", order=world.order())
+    serial = issue_and_revoke(world)
+    crl = make_crl(world)
+    assert [entry.serial_number for entry in crl] == [serial]
+    assert crl.is_signature_valid(world.installed.issuing.public_key())  # type: ignore[arg-type]
+    (entry,) = crl
+    assert entry.extensions.get_extension_for_class(x509.CRLReason).value.reason is x509.ReasonFlags.superseded
+
+
+def test_numbers_increase_through_restarts_and_failures(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = number(make_crl(world))
+
+    def fail(*_: object) -> None:
+        raise TokenError("the token is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "sign_book", fail)
+        for _ in range(2):
+            with pytest.raises(TokenError):
+                make_crl(world)
+    assert world.authority is not None
+    before = crl_path(world.authority).read_bytes()
+    assert number(x509.load_der_x509_crl(before)) == first  # the last good one stays
+    world.stop()
+    world.start()
+    assert number(make_crl(world)) == first + 3  # the numbers that failed are never used again
+
+
+def test_a_failed_crl_does_not_hide_that_one_is_due(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_crl(world)
+    issue_and_revoke(world)
+
+    def fail(*_: object) -> None:
+        raise TokenError("the token is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "sign_book", fail)
+        with pytest.raises(TokenError):
+            make_crl(world)
+    assert due(world)
+    world.stop()
+    world.start()
+    assert due(world)
+
+
+def test_a_revoked_serial_stays_for_ten_years_after_its_certificate_expired(world: World) -> None:
+    serial = issue_and_revoke(world)
+    assert world.authority is not None
+    expiry = world.authority.index.issued[serial].not_after  # type: ignore[index]
+    retained = retained_entries(world.authority.index, expiry + RETENTION)
+    assert [entry.serial for entry in retained] == [serial]
+    assert retained_entries(world.authority.index, expiry + RETENTION + timedelta(seconds=1)) == ()
