@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from edge import BODY, MALFORMED, Edge, fill, parse, query, read_all, running_worker
+from edge import BODY, LONG_CRL, MALFORMED, Edge, fill, parse, query, read_all, running_worker
 
 POST = b"POST /ocsp HTTP/1.1\r\nHost: pki\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n"
@@ -131,6 +131,19 @@ def test_floods_of_pipelined_requests(edge: Edge) -> None:
                     flood.send(requests[number % len(requests)] * 200)  # and nothing is read
             if number % 10 == 0:
                 check_good(edge)
+
+
+@pytest.mark.parametrize("more", ["HEAD", "If-None-Match"])
+def test_to_be_told_of_a_long_crl_and_not_to_take_it_costs_no_more_than_anything_else(edge: Edge, more: str) -> None:
+    _, headers, body = edge.get("/crl/issuing-1.crl")
+    assert body == LONG_CRL
+    method, condition = ("HEAD", "") if more == "HEAD" else ("GET", f"If-None-Match: {headers['etag']}\r\n")
+    request = f"{method} /crl/issuing-1.crl HTTP/1.1\r\nHost: pki\r\n{condition}".encode()
+    before = edge.busy
+    reply = edge.say((request + b"\r\n") * 1999 + request + b"Connection: close\r\n\r\n")
+    assert reply.count(b"HTTP/1.1 ") == 2000
+    assert LONG_CRL[:100] not in reply
+    assert edge.busy - before < 1  # when each of them read the CRL through, this took the worker 5.6 s
 
 
 @pytest.mark.parametrize(

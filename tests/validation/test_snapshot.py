@@ -32,7 +32,7 @@ from sealwright.validation.generations import (
     remove_others,
 )
 from sealwright.validation.scrub import Scrubber
-from sealwright.validation.snapshot import Freshness, Progress, SnapshotReader, SnapshotWriter, make_record
+from sealwright.validation.snapshot import Freshness, Progress, SnapshotReader, SnapshotWriter, make_record, pack
 
 READ = (
     "import sys; from pathlib import Path; from sealwright.validation.snapshot import SnapshotReader, unpack;"
@@ -187,6 +187,32 @@ def test_one_is_built_from_nothing(node: Node, monkeypatch: pytest.MonkeyPatch, 
     assert progress is not None
     assert (progress.identity, progress.change) == (identity, change)
     reader.close()
+
+
+def test_a_reader_gives_the_file_that_stands_there_now_and_checks_each_once(tmp_path: Path) -> None:
+    writer, path = SnapshotWriter(tmp_path / "snapshot"), "/crl/issuing-1.crl"
+    reader = writer.reader()
+    assert reader.find_object(path) is None
+    bodies = [bytes(3000), bytes(2999) + b"1", bytes(2999)]
+    for body in bodies:
+        with writer.write() as transaction:
+            transaction.put_object(path, make_record(content_type="application/pkix-crl", body=body))
+        found = reader.find_object(path)
+        assert found is not None
+        assert found.body == body
+        with writer.write() as transaction:
+            transaction.put_progress(Progress("identity", 1, 1))
+        assert reader.find_object(path) is found
+    with writer.write() as transaction:
+        transaction._transaction.delete(b"o" + path.encode())
+    assert reader.find_object(path) is None
+    with writer.write() as transaction:
+        record = bytearray(pack(make_record(content_type="application/pkix-crl", body=bodies[0])))
+        record[2000] ^= 1
+        transaction._transaction.put(b"o" + path.encode(), bytes(record))
+    with pytest.raises(IntegrityError, match="not as it was written"):
+        reader.find_object(path)
+    writer.close()
 
 
 def test_one_that_is_built_again_goes_back_in_nothing(node: Node, databases: Databases) -> None:

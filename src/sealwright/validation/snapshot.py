@@ -42,6 +42,8 @@ _NEVER: Final = 0xFFFFFFFF
 REPLY_AT: Final = _HEADER.size
 """Where a stored record's reply begins; before it, first of all, four octets: until when it may be cached."""
 CHECKSUM_OCTETS: Final = 4
+_MARK_OCTETS: Final = 512
+"""The whole of a file's header lines, and some more."""
 WHOLE: Final = 0x2144DF1C
 """CRC-32 of a record with its checksum at the end: the same for every record that is whole."""
 
@@ -112,14 +114,19 @@ def pack(record: Record) -> bytes:
     return data + zlib.crc32(data).to_bytes(CHECKSUM_OCTETS, "little")
 
 
-def unpack(data: bytes) -> Record:
+def unpack(data: bytes | memoryview) -> Record:
     """IntegrityError when it is not as it was packed."""
     if len(data) < REPLY_AT or zlib.crc32(data) != WHOLE:
         raise IntegrityError("the snapshot is damaged: a record is not as it was written")
     _, this_update, next_update, fresh_until, flags, length = _HEADER.unpack_from(data)
     end = REPLY_AT + length
-    head, body = data[REPLY_AT:end], data[end + 2 : -CHECKSUM_OCTETS]
+    head, body = bytes(data[REPLY_AT:end]), bytes(data[end + 2 : -CHECKSUM_OCTETS])
     return Record(flags == _REVOKED, this_update, next_update, fresh_until, head, body)
+
+
+def _mark(data: memoryview) -> bytes:
+    """What tells a record from every other under its key: its times, its ETag (a SHA-256 of its body), its checksum."""
+    return bytes(data[:_MARK_OCTETS]) + bytes(data[-CHECKSUM_OCTETS:])
 
 
 def _issuer_key(form: CertIDForm, name_hash: bytes, key_hash: bytes) -> bytes:
@@ -155,6 +162,7 @@ class SnapshotReader:
     def __init__(self, environment: lmdb.Environment, folder: Path) -> None:
         self._environment, self._folder = environment, folder
         self._issuers: dict[bytes, bytes] = {}
+        self._objects: dict[bytes, tuple[bytes, Record]] = {}
 
     @classmethod
     def open(cls, folder: Path, pki: str = "") -> Self:
@@ -209,12 +217,24 @@ class SnapshotReader:
             return SnapshotView(self._environment.begin(), self._folder)
 
     def find_object(self, path: str) -> Record | None:
-        """The file under this path of the public server."""
+        """The file under this path of the public server.
+
+        A CRL may be a hundred megabytes, and asking for it is free: it is copied and checked once, then kept until
+        another stands there.
+        """
         key = b"o" + path.encode("ascii", "replace")
         if len(key) > 200:
             return None
-        data = self.get(key)
-        return None if data is None else unpack(bytes(data))
+        with _damage(self._folder), self._environment.begin(buffers=True) as transaction:
+            stored = transaction.get(key)
+            if stored is None:
+                self._objects.pop(key, None)
+                return None
+            mark = _mark(stored)
+            known = self._objects.get(key)
+            if known is None or known[0] != mark:
+                known = self._objects[key] = mark, unpack(stored)
+        return known[1]
 
     def find(self, form: CertIDForm, hashes: tuple[bytes, bytes], serial: int) -> Record | None:
         return self.find_answer(OCSPQuery(form, *hashes, serial))
