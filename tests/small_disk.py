@@ -4,6 +4,7 @@ Commands run in that namespace; ``seen`` is how a test outside looks in. Root ne
 else gets a user namespace. Where neither is allowed, the test fails and says so: a full disk is not skipped in silence.
 """
 
+import errno
 import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,11 +42,15 @@ class SmallDisk:
             timeout=120,
         )
 
-    def fill(self, leave: int = 0) -> None:
-        """Take all of its room but ``leave`` KiB, in the file ``ballast``."""
-        free = os.statvfs(self.seen).f_bavail * os.statvfs(self.seen).f_frsize // 1024
-        with (self.seen / "ballast").open("wb") as file:
-            file.write(bytes(max(0, free - leave) * 1024))
+    def fill(self) -> None:
+        """Take all of its room, in the file ``ballast``; whoever writes meanwhile takes the rest."""
+        with (self.seen / "ballast").open("wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(65536))  # a short write at the end, and then the error
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
 
     def make_room(self) -> None:
         (self.seen / "ballast").unlink()
