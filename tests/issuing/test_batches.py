@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 import sealwright.issuing.issuance as module
 from exports import audit
 from sealwright.errors import PolicyViolation, SealwrightError, StorageError, TokenError
+from sealwright.issuing import gate
 from sealwright.issuing.batches import LARGEST, Batches
 from sealwright.issuing.gate import Claims
 from sealwright.issuing.recovery import record_start
@@ -197,6 +198,29 @@ def test_no_batch_takes_more_places_than_a_team_has(tmp_path: Path) -> None:
     answers = together(world, [world.order() for _ in range(5)])
     assert len(given(answers)) == 2
     assert rules(answers) == ["ORDER-LIVE"] * 3
+    world.stop()
+
+
+@pytest.mark.parametrize("is_batch", [False, True], ids=["one by one", "in a batch"])
+def test_an_auditor_counts_what_a_team_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, is_batch: bool) -> None:
+    world = make_world(tmp_path)
+    profile = world.installed.folder / "ca/profiles/code-signing.toml"
+    profile.write_text(profile.read_text().replace("live_certificates = 100000", "live_certificates = 3"))
+    world.start()
+    call(world, "publish-roster", roster=world.signed(world.roster(), "olga", "omar").to_wire())
+    first = ask(world, world.order())
+    assert isinstance(first, Receipt)
+    serial = f"{first.load_certificate().serial_number:x}"
+    assert all(isinstance(ask(world, world.order()), Receipt) for _ in range(2))
+    call(world, "revoke", order={"revocation": world.signed(world.revocation(serial)).to_wire()})
+    assert isinstance(ask(world, world.order()), Receipt), "what is revoked does not count"
+    assert audit(world).problems == []
+    monkeypatch.setattr(gate, "check_live", lambda *_: None)
+    monkeypatch.setattr(Claims, "leave_nothing_for", lambda *_: False)
+    orders = [world.order() for _ in range(2)]
+    answers = together(world, orders) if is_batch else [ask(world, order) for order in orders]
+    assert len(given(answers)) == 2
+    assert [(each.claim, each.rule) for each in audit(world).problems] == [("AUDIT-USE", "ORDER-LIVE")] * 2
     world.stop()
 
 

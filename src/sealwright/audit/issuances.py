@@ -4,7 +4,7 @@ An order is judged at the moment when the signer judged it: the notBefore that t
 """
 
 import hashlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from cryptography import x509
@@ -54,6 +54,8 @@ def take_intent(walk: Walk, entry: IntentEntry) -> None:
             order = _check_order(walk, entry, certificate)
         with findings.check("AUDIT-USE", walk.where):
             _check_use(walk, entry, certificate)
+            if order is not None and certificate is not None:
+                _check_live(walk, order, certificate)
     else:
         with findings.check("AUDIT-RESPONDER", walk.where):
             _check_responder(walk, certificate)
@@ -81,6 +83,8 @@ def take_certificate(walk: Walk, entry: CertificateEntry) -> None:
         reserved.certified = True
         if reserved.request in walk.denied:
             raise IntegrityError(f"its request was denied at entry {walk.denied[reserved.request]}")
+        if reserved.team is not None:
+            walk.held.setdefault((reserved.team, reserved.profile), set()).add(entry.serial)
         if reserved.request is not None:
             walk.requests.setdefault(reserved.request, entry.serial)
             if reserved.secret is not None and reserved.team is not None:
@@ -218,6 +222,28 @@ def _check_use(walk: Walk, entry: IntentEntry, certificate: x509.Certificate | N
             raise PolicyViolation(f"certificate {renews} was revoked", rule="RENEW-REVOKED")
         if certificate is not None and old.subject != certificate.subject:
             raise PolicyViolation("it has another subject than what it renews", rule="RENEW-SUBJECT")
+
+
+def _check_live(walk: Walk, order: VerifiedOrder, certificate: x509.Certificate) -> None:
+    """ORDER-LIVE, with what is reserved beside it in the same batch."""
+    request, now = order.request, certificate.not_valid_before_utc
+    which = request.team, request.profile.name
+    beside = sum((each.team, each.profile) == which for each in (walk.serials[serial] for serial in walk.open))
+    held = walk.held.get(which, set())
+    limit = request.profile.people.of(request.team).live_certificates
+    if len(held) + beside < limit:  # the usual case, without a look at each
+        return
+    held -= walk.revoked.keys()
+    held -= {serial for serial in held if _is_over(walk.serials[serial], now)}
+    live = len(held - {str(request.request.renews)}) + beside
+    if live >= limit:
+        raise PolicyViolation(
+            f"team {request.team!r} held {live} live certificates; {limit} are allowed", rule="ORDER-LIVE"
+        )
+
+
+def _is_over(reserved: Reserved, now: datetime) -> bool:
+    return reserved.certificate is not None and reserved.certificate.not_valid_after_utc <= now
 
 
 def _check_responder(walk: Walk, certificate: x509.Certificate | None) -> None:

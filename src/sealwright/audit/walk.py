@@ -88,6 +88,8 @@ class Walk:
     """Request -> the place of its denial."""
     teams: dict[str, str] = field(default_factory=dict)
     """Key -> the team that it was certified for."""
+    held: dict[tuple[str, str], set[str]] = field(default_factory=dict)
+    """Team and profile -> the serials it was given; those that are over or revoked are taken out when it matters."""
     compromised: set[str] = field(default_factory=set)
     keys: dict[str, list[str]] = field(default_factory=dict)
     """Key -> what teams hold for it, by serial."""
