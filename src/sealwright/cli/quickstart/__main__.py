@@ -32,6 +32,8 @@ def quickstart(
     place = open_place(folder.absolute())
     story = Story(home=place.folder, environment=place.environment)
     story.console.print(f"[bold]Sealwright, a rehearsal[/bold] in {place.folder}")
+    if once:
+        place.forget("evidence")  # answers are good for two days: what is kept is of this run
     with Servers(place, story) as servers:
         tell_chapters(place, story, servers, source)
         story.tell("")

@@ -7,7 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
 
 from sealwright.cli.quickstart.place import Place
 from sealwright.cli.quickstart.story import Story
@@ -55,8 +57,22 @@ def wait_for_crl(place: Place, serial: str, *, seconds: float = 60.0) -> float:
     return time.monotonic() - start
 
 
+def wait_for_answers(place: Place, *, seconds: float = 60.0) -> None:
+    """Until OCSP answers again: after days without the servers, every answer has to be signed anew."""
+    renewed = x509.load_pem_x509_certificate((place.work / "renewed.pem").read_bytes())
+    issuing = x509.load_pem_x509_certificate((place.pki / "issuing.pem").read_bytes())
+    builder = ocsp.OCSPRequestBuilder().add_certificate(renewed, issuing, hashes.SHA256())
+    query, start = builder.build().public_bytes(Encoding.DER), time.monotonic()
+    while time.monotonic() - start < seconds:
+        answer = ocsp.load_der_ocsp_response(fetch("POST", f"{place.validation}/ocsp", query))
+        if answer.response_status is ocsp.OCSPResponseStatus.SUCCESSFUL:
+            return
+        time.sleep(0.1)
+
+
 def keep_evidence(place: Place, story: Story) -> dict[str, str]:
     """Ask everybody again about both certificates, and write DIR/evidence."""
+    wait_for_answers(place)
     story.tell("the renewed certificate:")
     ask_everybody(place, story, "renewed", revoked=False)
     story.tell("the revoked one:")
@@ -80,6 +96,7 @@ def keep_evidence(place: Place, story: Story) -> dict[str, str]:
         data = path.read_bytes()
         (place.evidence / name).write_bytes(data)
         digests[name] = hashlib.sha256(data).hexdigest()
+    path = place.evidence / "evidence.json"
     evidence = {
         "mode": "REHEARSAL",
         "pki": place.state.facts["pki"],
@@ -91,12 +108,19 @@ def keep_evidence(place: Place, story: Story) -> dict[str, str]:
             "issuing_crl": f"{place.validation}/{ISSUING_CRL}",
         },
         "sha256": digests,
-        "verifiers": [asdict(word) for word in story.words],
+        "verifiers": _said(path, story),
     }
-    path = place.evidence / "evidence.json"
     path.write_text(json.dumps(evidence, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     story.tell(f"kept in {place.evidence}: {', '.join(files)}, evidence.json")
     return {}
+
+
+def _said(path: Path, story: Story) -> list[dict[str, object]]:
+    """Every verifier's word in this run, after those of an earlier one about what was not asked again."""
+    before = json.loads(path.read_text(encoding="utf-8"))["verifiers"] if path.exists() else []
+    asked = {(word.verifier, word.asked) for word in story.words}
+    kept = [word for word in before if (word["verifier"], word["asked"]) not in asked]
+    return [*kept, *map(asdict, story.words)]
 
 
 def _serial(path: Path) -> str:
