@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from adversary import good, order, refused
+from exports import audit
 from sealwright.errors import InputError, Unavailable
 from world import World, call, new_person, wire_time
 
@@ -153,6 +154,16 @@ def test_refuses_a_suspension_twice_replayed_or_late(world: World) -> None:
     assert lie(world, {**world.suspension("carol"), "expires_at": "2027-11-23T12:00:00Z"}) == "STMT-LIFETIME"
     future = {**world.suspension("carol"), "issued_at": "2026-11-27T12:00:00Z", "expires_at": "2026-11-28T12:00:00Z"}
     assert lie(world, future) == "STMT-FUTURE"
+
+
+def test_refuses_a_suspension_that_a_roster_lifted(world: World) -> None:
+    """Nobody takes a person away a second time with the officer's word of then, and the audit says so too."""
+    first = world.suspension("bob")
+    suspend(world, first)
+    world.clock.pass_(minutes=5)
+    call(world, "publish-roster", roster=world.signed(world.roster(2), "olga", "omar").to_wire())
+    assert lie(world, first) == "SUSPEND-STALE"
+    assert audit(world).problems == []
 
 
 def test_every_field_of_a_suspension_is_under_the_signature(world: World) -> None:

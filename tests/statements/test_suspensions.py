@@ -80,6 +80,14 @@ def test_suspended_ends_with_a_later_roster_and_not_for_what_was_said_before() -
     roster.check_not_suspended(after)
 
 
+def test_suspend_stale() -> None:
+    roster = next_roster(suspend(CAST.signed(suspension()), roster=ROSTER, now=NOW), 1)
+    refused("SUSPEND-STALE", suspension(), roster=roster)
+    again = CAST.signed(CAST.statement("suspend", "olga", at=LATER) | {"suspended": "bob", "comment": ""})
+    assert suspend(again, roster=roster, now=LATER).suspended == ("bob",)
+    assert suspend(CAST.signed(suspension("carol")), roster=roster, now=NOW).suspended == ("carol",)
+
+
 def test_a_roster_that_was_drafted_before_the_suspension_lifts_nothing() -> None:
     roster = suspend(CAST.signed(suspension()), roster=ROSTER, now=LATER)
     assert next_roster(roster, 1).suspended == ("bob",)

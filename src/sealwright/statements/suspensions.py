@@ -1,6 +1,6 @@
 """Suspensions: one officer takes a person away at once. Removal only; a later roster of the quorum gives it back.
 
-  SUSPEND-OFFICER SUSPEND-PERSON SUSPEND-ALREADY
+  SUSPEND-OFFICER SUSPEND-PERSON SUSPEND-ALREADY SUSPEND-STALE
 
 What a suspension does is the roster's (``VerifiedRoster.check_not_suspended``). An officer can be suspended too, and
 then revokes and suspends nobody; rosters stay the quorum's, so that no single officer can lock out the others.
@@ -13,6 +13,7 @@ from sealwright.statements.checks import check_signer, check_statement
 from sealwright.statements.kinds import SuspendStatement
 from sealwright.statements.roster import VerifiedRoster
 from sealwright.statements.signed import SignedStatement
+from sealwright.statements.wire import format_time
 
 
 def suspend(signed: SignedStatement, *, roster: VerifiedRoster, now: datetime) -> VerifiedRoster:
@@ -41,5 +42,13 @@ def suspend(signed: SignedStatement, *, roster: VerifiedRoster, now: datetime) -
             f"{statement.suspended!r} is suspended already",
             rule="SUSPEND-ALREADY",
             hint="there is nothing to do; only a later roster lifts it",
+        )
+    before = roster.suspensions.get(statement.suspended)
+    if before is not None and before.covers(statement.issued_at):
+        raise PolicyViolation(
+            f"this suspension of {statement.suspended!r} was signed before a roster lifted the one of"
+            f" {format_time(before.at)}",
+            rule="SUSPEND-STALE",
+            hint="an officer who wants it again signs a new one",
         )
     return roster.without(statement.suspended, now)
