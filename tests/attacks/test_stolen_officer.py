@@ -118,11 +118,31 @@ def test_an_order_whose_turn_comes_too_late_is_not_carried_out_and_not_used(
     assert world.authority is not None
     size = world.authority.ledger.size
     if not issued:
-        with pytest.raises(Unavailable, match=r"only at .* was it its turn"):
+        with pytest.raises(Unavailable, match="it was its turn at"):
             call(world, "issue", order=late)
         assert world.authority.ledger.size == size  # no serial was spent
         monkeypatch.undo()
     assert call(world, "issue", order=late)["receipt"]
+
+
+def test_an_order_whose_draft_says_what_a_roster_changed_meanwhile_is_drafted_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert world.authority is not None
+    lint, settings = world.authority.lint, world.installed.folder / "ca/pki.toml"
+
+    def slow(draft: Any) -> Any:
+        settings.write_text(settings.read_text().replace("http://pki.example.org", "http://pki.example.net"))
+        call(world, "publish-roster", roster=world.signed(world.roster(2), "olga", "omar").to_wire())
+        return lint(draft)
+
+    late = order(*good(world))
+    with monkeypatch.context() as patch:
+        patch.setattr(world.authority, "lint", slow)
+        with pytest.raises(Unavailable, match="changed by a roster"):
+            call(world, "issue", order=late)
+    assert call(world, "issue", order=late)["receipt"]
+    assert audit(world).problems == []
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from typing import Final
 
 from sealwright.errors import PolicyViolation, Unavailable
 from sealwright.issuing.authority import IssuingAuthority
+from sealwright.issuing.clock import TOLERANCE
 from sealwright.issuing.index import LedgerIndex
 from sealwright.pki.serials import SerialNumber, format_serial, parse_serial
 from sealwright.pki.weakness import check_not_compromised
@@ -68,18 +69,23 @@ def check_order(authority: IssuingAuthority, order: IssuanceOrder, now: datetime
 def check_still(authority: IssuingAuthority, permitted: PermittedOrder, now: datetime) -> None:
     """What may have changed since ``now``, when it was judged, for who holds the lock.
 
-    Time passed or the clock was set, somebody was suspended, the order came twice, another took the last place, what it
-    renews was revoked.
+    Time passed or the clock was set, a roster changed the settings, somebody was suspended, the order came twice,
+    another took the last place, what it renews was revoked.
     """
     later = authority.time_for_issuance()
     permitted.roster.check_in_force(later)
-    if later - now > JUDGED_FOR:
+    if not -TOLERANCE <= later - now <= JUDGED_FOR:
         raise Unavailable(
-            f"this order was judged at {format_time(now)}, and only at {format_time(later)} was it its turn",
-            hint="the signer was held up, or its machine was paused; the registry sends the order again",
+            f"this order was judged at {format_time(now)}, and it was its turn at {format_time(later)}",
+            hint="the signer was held up, its machine paused or its clock set; the registry sends the order again",
         )
     if authority.roster is not permitted.roster:
-        check_order(authority, permitted.order, now)
+        again = check_order(authority, permitted.order, now)
+        if again.policy.settings.sha256 != permitted.policy.settings.sha256:
+            raise Unavailable(
+                "pki.toml was changed by a roster since this certificate was drafted",
+                hint="nothing was reserved; the registry sends the order again",
+            )
     if permitted.replaces is not None:
         check_renewal(permitted.verified.request, _find_renewed(authority.index, permitted.order), now)
     check_unused(authority.index, permitted.verified)
