@@ -7,10 +7,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import sealwright.issuing.issuance as module
-from sealwright.errors import NotReady, PolicyViolation, StorageError, TokenError
+from exports import audit
+from sealwright.errors import NotReady, PolicyViolation, StorageError, TokenError, Unavailable
 from sealwright.issuing.recovery import close_open_intents
 from sealwright.ledger.entries import CertificateEntry, IntentEntry, RefusalEntry, RevocationRecord, parse_entry
 from sealwright.ledger.receipt import check_receipt
+from sealwright.pki.certificates import LintedDraft
 from sealwright.pki.requests import build_csr
 from sealwright.pki.signatures import SignatureScheme
 from sealwright.points import Point, listen
@@ -90,6 +92,45 @@ def test_a_clock_that_was_stepped_back_issues_nothing_and_still_revokes(world: W
         call(world, "issue", order=order)
     assert caught.value.rule == "CLOCK-BACK"
     assert call(world, "revoke", order={"revocation": revocation})["serials"] == [serial]
+
+
+def _set_back(world: World, monkeypatch: pytest.MonkeyPatch, seconds: int) -> None:
+    """NTP sets the clock back between the judgement of an order and its turn."""
+    assert world.authority is not None
+    lint = world.authority.lint
+
+    def slow(draft: LintedDraft) -> LintedDraft:
+        world.clock.jump(seconds=-seconds)
+        return lint(draft)
+
+    monkeypatch.setattr(world.authority, "lint", slow)
+
+
+def test_a_clock_that_steps_back_meanwhile_reserves_nothing_before_it_was_judged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.clock.pass_(hours=1)
+    with monkeypatch.context() as patch:
+        _set_back(world, patch, 5)
+        leaf = issue(world).load_certificate()
+    intent, certificate = entries(world)[-2:]
+    assert isinstance(intent, IntentEntry)
+    assert isinstance(certificate, CertificateEntry)
+    assert leaf.not_valid_before_utc == intent.at == certificate.at
+    call(world, "publish-roster", roster=world.signed(world.roster(2), "olga", "omar").to_wire())
+    assert audit(world).problems == []
+
+
+def test_a_clock_that_is_set_back_far_meanwhile_issues_nothing_by_what_was_judged(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.clock.pass_(hours=1)
+    order = world.order()
+    with monkeypatch.context() as patch:
+        _set_back(world, patch, 6)
+        with pytest.raises(Unavailable, match="it was its turn at"):
+            call(world, "issue", order=order)
+    assert call(world, "issue", order=order)["receipt"]
 
 
 def test_a_key_serves_one_team(world: World) -> None:

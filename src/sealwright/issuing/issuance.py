@@ -136,18 +136,20 @@ def sign_and_record(authority: IssuingAuthority, batch: Sequence[Issuance]) -> r
     """
     close_open_intents(authority)
     check_ready(authority.key)  # while its token is away no serial is spent
-    intents = authority.record(*(_intent(authority, each) for each in batch))  # (5)
+    at = max(authority.time_for_revocation(), *(each.now for each in batch))  # one, and never before what was judged
+    intents = authority.record(*(_intent(at, each) for each in batch))  # (5)
     reached(Point.INTENT_DURABLE)
     authority.in_parallel(lambda each: _sign(authority, each), batch)  # (6) (7)
     reached(Point.CERTIFICATE_SIGNED)
-    entries = authority.record(*(_outcome(authority, each, intents + n) for n, each in enumerate(batch)))  # (8)
+    at = authority.time_for_revocation()
+    entries = authority.record(*(_outcome(at, each, intents + n) for n, each in enumerate(batch)))  # (8)
     reached(Point.CERTIFICATE_DURABLE)
     return range(entries, entries + len(batch))
 
 
-def _intent(authority: IssuingAuthority, issuance: Issuance) -> IntentEntry:
+def _intent(at: datetime, issuance: Issuance) -> IntentEntry:
     return IntentEntry.for_tbs(
-        at=authority.time_for_revocation(),
+        at=at,
         serial=format_serial(issuance.serial),
         tbs=issuance.linted.tbs,
         profile=issuance.linted.profile.name,
@@ -163,9 +165,8 @@ def _sign(authority: IssuingAuthority, issuance: Issuance) -> None:
         issuance.fail(error)
 
 
-def _outcome(authority: IssuingAuthority, issuance: Issuance, intent: int) -> CertificateEntry | RevocationRecord:
+def _outcome(now: datetime, issuance: Issuance, intent: int) -> CertificateEntry | RevocationRecord:
     """What closes the intent: the certificate, or the revocation of a serial that was perhaps signed for."""
-    now = authority.time_for_revocation()
     if issuance.certificate is None:
         return lost_serial(issuance.serial, now)
     return CertificateEntry.for_der(
