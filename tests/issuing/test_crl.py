@@ -1,6 +1,6 @@
 """The issuing CA's CRL: when one is due, what is on it, and that its number only ever increases."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from cryptography import x509
@@ -20,6 +20,13 @@ def make_crl(world: World) -> x509.CertificateRevocationList:
 
 def number(crl: x509.CertificateRevocationList) -> int:
     return crl.extensions.get_extension_for_class(x509.CRLNumber).value.crl_number
+
+
+def kept_since(crl: x509.CertificateRevocationList) -> datetime:
+    """Of what expired from then on, all is listed."""
+    kept = crl.extensions.get_extension_for_oid(x509.ObjectIdentifier("2.5.29.60")).value
+    assert isinstance(kept, x509.UnrecognizedExtension)
+    return datetime.strptime(f"{kept.value[2:].decode()}+0000", "%Y%m%d%H%M%SZ%z")
 
 
 def due(world: World) -> bool:
@@ -108,3 +115,16 @@ def test_a_revoked_serial_stays_for_ten_years_after_its_certificate_expired(worl
     retained = retained_entries(world.authority.index, expiry + RETENTION)
     assert [entry.serial for entry in retained] == [serial]
     assert retained_entries(world.authority.index, expiry + RETENTION + timedelta(seconds=1)) == ()
+
+
+def test_claims_no_expired_certificate_that_it_dropped(world: World) -> None:
+    serial = issue_and_revoke(world)
+    assert world.authority is not None
+    expiry = world.authority.index.issued[serial].not_after  # type: ignore[index]
+    assert kept_since(make_crl(world)) == world.authority.began
+    for listed in ([serial], []):
+        world.clock.now = expiry + RETENTION + timedelta(days=0 if listed else 2)
+        crl = make_crl(world)
+        assert [entry.serial_number for entry in crl] == listed
+        assert kept_since(crl) == world.clock.now - RETENTION
+        assert (expiry >= kept_since(crl)) is bool(listed)

@@ -12,7 +12,7 @@ from pathlib import Path
 from sealwright.errors import IntegrityError
 from sealwright.hsm.private_keys import check_ready
 from sealwright.issuing.authority import IssuingAuthority
-from sealwright.issuing.crl_books import CRLBooks
+from sealwright.issuing.crl_books import RETENTION, CRLBooks
 from sealwright.issuing.files import replacing_file
 from sealwright.ledger.entries import CRLEntry, CRLIntentEntry
 from sealwright.pki.crl import read_crl
@@ -58,8 +58,8 @@ def issue_crl(authority: IssuingAuthority, scope: str = FULL) -> Path:
             number=number,
             this_update=now,
             next_update=next_update,
-            # Nothing was ever dropped before its time, so expired certificates are on it since the CA's first day.
-            expired_certs_since=authority.began,
+            # What expired before that was dropped when its ten years were over.
+            expired_certs_since=max(authority.began, now - RETENTION),
             distribution_point=issuer.crl_url(scope) if scope else None,
         )
         linted = lint_book(books.book(scope), fields)
