@@ -17,7 +17,7 @@ import pytest
 from office import Office, free_server, open_office, serving
 from sealwright.api.guard import Guard
 from sealwright.api.serve import serve_registry
-from sealwright.errors import InputError, NotReady, PolicyViolation, StorageError, Unavailable
+from sealwright.errors import InputError, NotFound, NotReady, PolicyViolation, Unavailable
 from sealwright.ledger.bundles import split_bundle
 from sealwright.registration.registry import system_clock
 from sealwright.registration.rosters import publish_roster
@@ -75,7 +75,8 @@ READS = ("/v1/roster", "/v1/pinned/pki.toml", "/v1/requests", "/v1/certificates"
 def test_what_identifies_the_pki_is_public(http: httpx.Client, office: Office) -> None:
     answer = http.get("/v1/pki").json()
     assert (answer["pki"], answer["rehearsal"]) == (office.world.pki, True)
-    assert http.get("/healthz").json()["status"] == "ok"
+    health = http.get("/healthz").json()
+    assert (health["status"], health["pki"]) == ("ok", office.world.pki)
 
 
 @pytest.mark.parametrize("path", READS)
@@ -264,7 +265,7 @@ def test_refuses_to_serve_without_tables_or_without_an_installed_folder(office: 
     empty = dataclasses.replace(office.config, database=f"sqlite:///{tmp_path}/empty.db")
     with pytest.raises(NotReady, match="no tables"):
         serve_registry(empty, listen="127.0.0.1:8790")
-    with pytest.raises(StorageError, match=r"anchor\.json"):
+    with pytest.raises(NotFound, match=r"anchor\.json"):
         serve_registry(dataclasses.replace(office.config, folder=tmp_path), listen="127.0.0.1:8790")
 
 

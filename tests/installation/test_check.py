@@ -1,10 +1,16 @@
-"""What ``sealwrightd check`` says of the signer's CRLs when one of them grows old."""
+"""What ``sealwrightd check`` says of CRLs that grow old, and of servers that are another PKI's."""
 
-from datetime import timedelta
+import dataclasses
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-from sealwright.installation.check import _oldest_crl
+from published import make_published, serving
+from sealwright.installation.check import _crls, _oldest_crl, _processes
 from sealwright.installation.observed import Observed
-from softpki import NOW, settings
+from sealwright.installed import load_installed
+from softpki import NOW, settings, soft_pki
 
 
 def test_a_crl_of_any_scope_that_grows_old_is_said() -> None:
@@ -16,3 +22,34 @@ def test_a_crl_of_any_scope_that_grows_old_is_said() -> None:
     assert states(36, crl_made=made) == []
     assert states(36.1, crl_made=made) == ["warning"]
     assert states(1000, crl_made="") == states(1000) == []
+
+
+def test_a_process_of_another_pki_is_not_well() -> None:
+    facts: dict[str, Any] = {"pki": "b" * 64}
+    observed = {
+        "signer": Observed("signer", "", facts),
+        "registry": Observed("registry", "", {"pki": "a" * 64}),
+        "validation": Observed("validation", "", {}),
+        "presign": Observed("presign", "no status", {}),
+    }
+    found = {each.text.partition(":")[0]: each for each in _processes(observed, "a" * 64)}
+    assert {name: each.state for name, each in found.items()} == {
+        "signer": "problem", "registry": "ok", "validation": "ok", "presign": "problem",
+    }  # fmt: skip
+    assert "of another PKI, bbbbbbbbbbbbbbbb" in found["signer"].text
+
+
+def test_crls_that_another_ca_signed_are_not_this_pkis(tmp_path: Path) -> None:
+    made = make_published(tmp_path)
+    for root in (True, False):
+        made.publish_crl(root=root)
+    own, other = load_installed(made.folder), soft_pki(label="other")
+    config: Any = SimpleNamespace(validation=SimpleNamespace(listen=f"127.0.0.1:{made.port}"))
+    with serving(made):
+        for installed, wanted in (
+            (own, ["ok", "ok"]),
+            (dataclasses.replace(own, root=other.root, issuing=other.issuing), ["problem", "problem"]),
+        ):
+            found = list(_crls(config, made.pki.settings, installed, datetime.now(UTC)))
+            assert [each.state for each in found] == wanted, found
+            assert all("another PKI" in each.text for each in found) is (wanted[0] == "problem")

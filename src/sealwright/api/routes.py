@@ -65,7 +65,7 @@ def get_reader(request: Request, registry: TheRegistry) -> str:
 @public.get("/healthz")
 def health(registry: TheRegistry) -> dict[str, Any]:
     with registry.database.reading() as tx:
-        return {"status": "ok", "ledger_entries": tx.projection_size()}
+        return {"status": "ok", "pki": registry.installed.anchor.pki_id, "ledger_entries": tx.projection_size()}
 
 
 @public.get("/v1/pki")

@@ -28,6 +28,7 @@ State = Literal["ok", "warning", "problem"]
 _EXPIRY = timedelta(days=30)
 _ROSTER = timedelta(days=14)
 _DISK_FREE = 0.05
+_OTHER = "does another PKI of this machine have that address?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,12 @@ def check(folder: Path, config: DaemonConfig, now: datetime) -> tuple[Finding, .
     settings = load_settings(installed.pinned_files()["pki.toml"], source="ca/pki.toml")
     observed = {each.process: each for each in observe(config, now)}
     return (
-        *_processes(observed),
+        *_processes(observed, installed.anchor.pki_id),
         *_tokens(observed),
         *_clock(observed),
         *_keys(installed, observed, now),
         *_roster(observed, now),
-        *_crls(config, settings, now),
+        *_crls(config, settings, installed, now),
         *_oldest_crl(settings, observed, now),
         *_ocsp(settings, observed, now),
         *_root_answers(installed, settings, now),
@@ -66,9 +67,11 @@ def is_well(findings: tuple[Finding, ...]) -> bool:
     return all(each.state != "problem" for each in findings)
 
 
-def _processes(observed: dict[str, Observed]) -> Iterator[Finding]:
+def _processes(observed: dict[str, Observed], pki: str) -> Iterator[Finding]:
     for each in observed.values():
-        yield Finding("process", "ok" if each.well else "problem", f"{each.process}: {each.problem or 'well'}")
+        other = each.facts.get("pki", pki) != pki  # signer and registry say it; of validation the CRLs do
+        problem = f"this is of another PKI, {each.facts['pki'][:16]}…: {_OTHER}" if other else each.problem
+        yield Finding("process", "problem" if problem else "ok", f"{each.process}: {problem or 'well'}")
 
 
 def _tokens(observed: dict[str, Observed]) -> Iterator[Finding]:
@@ -120,15 +123,18 @@ def _until(area: str, what: str, end: datetime, now: datetime, warn: timedelta) 
     return Finding(area, state, f"{what} {word} {end:%Y-%m-%d %H:%M} UTC ({(end - now).days} days)")
 
 
-def _crls(config: DaemonConfig, settings: PKISettings, now: datetime) -> Iterator[Finding]:
+def _crls(config: DaemonConfig, settings: PKISettings, installed: Installed, now: datetime) -> Iterator[Finding]:
     late = timedelta(hours=1.5 * settings.standing.crl_interval_hours)
-    for ca_id, wanted in ((settings.root.id, None), (settings.issuing.id, late)):
+    for ca_id, wanted, ca in ((settings.root.id, None, installed.root), (settings.issuing.id, late, installed.issuing)):
         url = f"http://{config.validation.listen}/crl/{ca_id}.crl"
         try:
             with build_opener(ProxyHandler({})).open(url, timeout=ASK_SECONDS) as answer:
                 crl = x509.load_der_x509_crl(answer.read())
         except (URLError, OSError, ValueError) as error:
             yield Finding("crl", "problem", f"{ca_id}: not served at {url}: {getattr(error, 'reason', None) or error}")
+            continue
+        if not crl.is_signature_valid(ca.public_key()):  # type: ignore[arg-type]  # load_installed read it
+            yield Finding("crl", "problem", f"{ca_id}: what {url} gives is not signed by this CA: {_OTHER}")
             continue
         end = crl.next_update_utc
         age = now - crl.last_update_utc
