@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
-from sealwright.errors import IntegrityError, StorageError
+from sealwright.errors import IntegrityError, NotFound, StorageError
 from sealwright.pki.certificates import IssuerRecord
 from sealwright.pki.keys import PublicKey, key_kind, secret_sha256, spki_der
 from sealwright.pki.settings import PKISettings
@@ -26,6 +26,7 @@ from sealwright.statements.canonical import parse_json
 
 FILE_LIMIT = 256 * 1024
 """Octets. No file of an installed PKI is longer."""
+_HINT = "is this a folder that `sealwrightd install` made?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +124,10 @@ def _read(path: Path | str) -> bytes:
                 data += more
         finally:
             os.close(descriptor)
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"{path} is not there", hint=_HINT) from None
     except OSError as error:
-        raise StorageError(
-            f"cannot read {path}: {error.strerror}", hint="is this a folder that `sealwrightd install` made?"
-        ) from error
+        raise StorageError(f"cannot read {path}: {error.strerror}", hint=_HINT) from error
     if len(data) > FILE_LIMIT:
         raise StorageError(f"{path} is over {FILE_LIMIT} octets; no file of an installed PKI is that long")
     return data

@@ -365,7 +365,7 @@ def test_an_operator_can_hand_in_nothing_that_nobody_signed(
     forged = tmp_path / "forged.json"
     forged.write_text(json.dumps(order, sort_keys=True, separators=(",", ":"), ensure_ascii=False))
     operate(forged).refused(4, "STMT-SIGNATURE")
-    operate(tmp_path / "none.json").refused(9, "cannot read")
+    operate(tmp_path / "none.json").refused(11, "is not there")
     forged.write_text("{}")
     operate(file, forged).refused(3, "forged.json")
     assert standing(run, leaf) == {}  # all files are read before the first is sent
@@ -396,7 +396,7 @@ def test_with_the_registry_down_an_operator_hands_in_a_suspension(
     assert "signed, not sent" in signed.out, signed.err
     forged.write_text(file.read_text().replace('"suspended":"mallory"', '"suspended":"carol"'))
     operate(forged, act="suspend").refused(4, "STMT-SIGNATURE")
-    operate(tmp_path / "none.json", act="suspend").refused(9, "cannot read")
+    operate(tmp_path / "none.json", act="suspend").refused(11, "is not there")
     forged.write_text("{}")
     operate(forged, act="suspend").refused(3, "sealwright suspend --out")
     run("alice", "suspend", "mallory", "--out", tmp_path / "alice.json", "--yes", "mallory", down=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sealwright.cli.daemon.options import notices_config
-from sealwright.errors import Conflict, InputError
+from sealwright.errors import Conflict, InputError, NotFound
 from sealwright.installation.config import load_config
 from sealwright.installation.owners import ROLES, parse_owners
 from sealwright.installation.toml import write_toml
@@ -94,6 +94,9 @@ def test_units_need_separate_users_and_never_overwrite(tmp_path: Path) -> None:
     (tmp_path / "sealwright-signer.service").write_text("[Service]\n")
     with pytest.raises(Conflict, match="says something else"):
         write_units(units, tmp_path)
+    for nowhere in (tmp_path / "nowhere", tmp_path / "sealwright-signer.service"):
+        with pytest.raises(NotFound, match="is not a folder"):
+            write_units(units, nowhere)
 
 
 def test_a_webhooks_address_comes_from_a_file_of_its_own(tmp_path: Path) -> None:

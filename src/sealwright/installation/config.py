@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from sealwright.errors import InputError, StorageError
+from sealwright.errors import InputError, NotFound, StorageError
 
 CONFIG_NAME = "sealwrightd.toml"
 
@@ -161,15 +161,17 @@ class DaemonConfig(_Strict):
 def load_config(folder: Path) -> DaemonConfig:
     """Read the configuration of an installed folder, its relative paths made absolute.
 
-    Raises ``StorageError`` when there is none and ``InputError`` naming the field that is wrong.
+    Raises ``NotFound`` when there is none, ``StorageError`` when it cannot be read, and ``InputError`` naming the field
+    that is wrong.
     """
     path = folder / CONFIG_NAME
+    hint = "name the folder that `sealwrightd install` made, with --dir"
     try:
         text = path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"{path} is not there", hint=hint) from None
     except OSError as error:
-        raise StorageError(
-            f"cannot read {path}: {error.strerror}", hint="name the folder that `sealwrightd install` made, with --dir"
-        ) from error
+        raise StorageError(f"cannot read {path}: {error.strerror}", hint=hint) from error
     try:
         return _absolute(DaemonConfig.model_validate(tomllib.loads(text)), folder.absolute())
     except tomllib.TOMLDecodeError as error:

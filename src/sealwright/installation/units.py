@@ -8,7 +8,8 @@ presign (``systemctl edit``), the rest of the hardening stays.
 from collections.abc import Mapping
 from pathlib import Path
 
-from sealwright.errors import Conflict, Fenced, InputError, WrongPin
+from sealwright.durable import replace_file
+from sealwright.errors import Conflict, Fenced, InputError, NotFound, WrongPin
 from sealwright.installation.config import DaemonConfig, UsersSection
 
 _HARDENING = """\
@@ -69,13 +70,18 @@ def make_units(folder: Path, config: DaemonConfig, command: Path) -> Mapping[str
 
 
 def write_units(units: Mapping[str, str], out: Path) -> None:
-    """Put them in a folder; a file that is there and differs is never overwritten."""
+    """Put them in a folder; a file that is there and differs is never overwritten.
+
+    Raises ``NotFound``, ``Conflict`` or ``StorageError``; then nothing was written, or what was is whole.
+    """
+    if not out.is_dir():
+        raise NotFound(f"{out} is not a folder", hint="units go to /etc/systemd/system, or to a folder that you make")
     for name, text in units.items():
         path = out / name
         if path.exists() and path.read_text() != text:
             raise Conflict(f"{path} is there and says something else", hint="compare, then remove it or keep it")
     for name, text in units.items():
-        (out / name).write_text(text)
+        replace_file(out / name, text.encode())
 
 
 def _unit(role: str, folder: Path, config: DaemonConfig, users: UsersSection, command: Path) -> str:

@@ -118,7 +118,7 @@ def explain(error: sqlalchemy.exc.SQLAlchemyError, engine: sa.Engine) -> Sealwri
         return Conflict("the database has such a row already, and rows are never overwritten")
     text = str(getattr(error, "orig", error))
     if "no such table" in text:
-        return NotReady(f"{where} has no tables yet", hint="run `sealwrightd migrate`")
+        return NotReady(f"{where} has no tables yet", hint="run `sealwrightd migrate --dir DIR`")
     if "locked" in text:
         return Unavailable(f"{where} is busy: another process holds it", hint="try again")
     return StorageError(

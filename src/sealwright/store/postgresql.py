@@ -110,7 +110,7 @@ def explain_postgresql(error: sqlalchemy.exc.DBAPIError, where: str) -> Sealwrig
 
 _BUSY: tuple[type[SealwrightError], str, str] = (Unavailable, "is busy: another process holds it", "try again")
 _KNOWN: Mapping[str, tuple[type[SealwrightError], str, str]] = {
-    "42P01": (NotReady, "has no tables yet", "run `sealwrightd migrate`"),
+    "42P01": (NotReady, "has no tables yet", "run `sealwrightd migrate --dir DIR`"),
     "42501": (StorageError, "refuses: {text}", "each process has a role of its own; `sealwrightd migrate` grants"),
     "25006": (StorageError, "was opened for reading: {text}", "was a standby named as the primary?"),
     "53100": (StorageError, "cannot write: {text}", "the disk of the database server is full"),

@@ -25,7 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="The servers of a Sealwright PKI: signer, presign, registry and validation.\n\n"
     + examples(_INSTALL, "sealwrightd up --dir /var/lib/sealwright"),
-    epilog=EXIT_CODES.replace("; 130 ", "; 14 another signer took over; 130 "),
+    epilog=EXIT_CODES.replace("; 130 ", "; 14 another signer took over; 130 ") + " `check`: 1 something is a problem.",
 )
 
 
@@ -111,8 +111,8 @@ app.command(
     short_help="Bring back what a restored ledger lacks.",
     epilog=examples(
         "sealwrightd recover --dir /var/lib/sealwright --from ledger.zip",
-        "sealwrightd recover --dir /var/lib/sealwright --from https://pki.example.org",
-        "sealwrightd recover --standby --dir /var/lib/sealwright --from https://pki.example.org",
+        "sealwrightd recover --dir /var/lib/sealwright --from https://registry.example.org",
+        "sealwrightd recover --standby --dir /var/lib/sealwright --from https://registry.example.org",
         "sealwrightd recover --dir /var/lib/sealwright --declared loss.json",
     ),
 )(recovery.recover)

@@ -13,6 +13,8 @@ from sealwright.cli.edge import print_json
 from sealwright.errors import InputError
 from sealwright.installation.config import load_config
 
+AsJSON = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
 
 def install(
     genesis: Annotated[Path, typer.Option(metavar="FOLDER", help="The record of the root-genesis ceremony.")],
@@ -53,7 +55,7 @@ def install(
     rehearsal: Annotated[
         bool, typer.Option("--rehearsal", help="Install a rehearsal; it can never become production.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: AsJSON = False,
 ) -> None:
     """Replay the ceremony records and make the folder that the servers run on."""
     from sealwright.errors import InputError
@@ -96,6 +98,7 @@ def units(
     command: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The sealwrightd that they start; by default this one.")
     ] = None,
+    as_json: AsJSON = False,
 ) -> None:
     """Write systemd units for a PKI that was installed with separate users."""
     from sealwright.installation.units import make_units, write_units
@@ -103,12 +106,15 @@ def units(
     found = command or Path(shutil.which("sealwrightd") or sys.argv[0]).absolute()
     made = make_units(folder, load_config(folder), found)
     write_units(made, out)
+    if as_json:
+        print_json({"units": [str(out / name) for name in made]})
+        return
     for name in made:
         typer.echo(f"{out / name}")
     typer.echo("then: systemctl daemon-reload && systemctl enable --now " + " ".join(made))
 
 
-def owners(folder: Folder) -> None:
+def owners(folder: Folder, as_json: AsJSON = False) -> None:
     """Give every file of a PKI with separate users to its user, and make the folders that a backup leaves out.
 
     For a folder that was restored or copied. Changes no content; run it as root while the servers are stopped.
@@ -126,7 +132,10 @@ def owners(folder: Folder) -> None:
     separate.check()
     pins = {"issuing": config.signer.issuing, "ledger": config.signer.ledger, "ocsp": config.presign.ocsp}
     lay_out(folder, separate, {name: place.pin_file for name, place in pins.items()})
-    typer.echo(f"{folder}: every file is its user's")
+    if as_json:
+        print_json({"dir": str(folder), "users": named})
+    else:
+        typer.echo(f"{folder}: every file is its user's")
 
 
 class MigratedDatabase(StrEnum):
@@ -140,17 +149,22 @@ def migrate(
     owner: Annotated[
         str, typer.Option(metavar="ROLE", help="PostgreSQL: the role that owns the tables; its own passfile or peer.")
     ] = "sealwright_owner",
+    as_json: AsJSON = False,
 ) -> None:
     """Bring the registry and publication databases to the schema of this version; in PostgreSQL also the grants.
 
     Run it at installation, after each upgrade, and after a restore. Safe to repeat.
     """
     from sealwright.store.migrations import upgrade
+    from sealwright.store.roles import Database
 
-    config = begin(folder, "migrate")
-    if only is not MigratedDatabase.PUBLICATION:
-        upgrade("registry", config.registry.database, owner=owner)
-        typer.echo("the registry database is at this version's schema")
-    if only is not MigratedDatabase.REGISTRY:
-        upgrade("publication", config.presign.publication, owner=owner)
-        typer.echo("the publication database is at this version's schema")
+    config, done = begin(folder, "migrate"), []
+    urls: dict[Database, str] = {"registry": config.registry.database, "publication": config.presign.publication}
+    for name, url in urls.items():
+        if only in (None, name):
+            upgrade(name, url, owner=owner)
+            done.append(name)
+            if not as_json:
+                typer.echo(f"the {name} database is at this version's schema")
+    if as_json:
+        print_json({"migrated": done})

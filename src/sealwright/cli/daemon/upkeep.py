@@ -187,12 +187,11 @@ def suspend(
 
 
 def _read(file: Path, parse: Callable[[bytes], T], limit: int, maker: str) -> T:
-    from sealwright.errors import InputError, StorageError
+    from sealwright.durable import read_file
+    from sealwright.errors import InputError
 
+    data = read_file(file, limit=limit, hint=f"`{maker}` makes such a file")
     try:
-        with file.open("rb") as opened:
-            return parse(opened.read(limit + 1))
-    except OSError as error:
-        raise StorageError(f"cannot read {file}: {error.strerror}", hint="is it the file of an order?") from error
+        return parse(data)
     except InputError as error:
         raise InputError(f"{file}: {error.message}", hint=f"`{maker}` makes such a file") from None

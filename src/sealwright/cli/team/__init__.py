@@ -18,7 +18,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     help="Certificates for code signing that two people sign for.\n\n"
     + examples(
-        "sealwright init --server https://pki.example.org --pki-id HEX --person alice --key ~/.ssh/id_ed25519",
+        "sealwright init --server https://registry.example.org --pki-id HEX --person alice --key ~/.ssh/id_ed25519",
         "sealwright request --profile code-signing --team payments --project terminal --module M --token-serial S"
         " --pin-file token.pin --wait",
         "sealwright approve ID    # the other person",
@@ -41,7 +41,8 @@ app.command(
     "init",
     short_help="Set this client up: whom to ask, whom to believe.",
     epilog=examples(
-        "sealwright init --server https://pki.example.org --pki-id 9f86d081… --person alice --key ~/.ssh/id_ed25519",
+        "sealwright init --server https://registry.example.org --pki-id 9f86d081… --person alice"
+        " --key ~/.ssh/id_ed25519",
     ),
 )(setup.init)
 app.command(

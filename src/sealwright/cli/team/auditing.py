@@ -32,7 +32,9 @@ app = typer.Typer(
 Source = Annotated[
     Path | None, typer.Option("--from", metavar="EXPORT", help="A folder or zip file; else the registry's tiles.")
 ]
-Moment = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"], metavar="TIME")]
+_TIMES = ["%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d"]
+Since = Annotated[datetime | None, typer.Option(formats=_TIMES, metavar="TIME", help="From this moment on.")]
+Until = Annotated[datetime | None, typer.Option(formats=_TIMES, metavar="TIME", help="Before this moment.")]
 
 
 @app.command(
@@ -156,15 +158,15 @@ def show_command(
 )
 def search_command(
     person: Annotated[str | None, typer.Option(metavar="NAME", help="Who asked, approved, revoked or drafted.")] = None,
-    team: Annotated[str | None, typer.Option(metavar="NAME")] = None,
+    team: Annotated[str | None, typer.Option(metavar="NAME", help="For whom it was asked.")] = None,
     rule: Annotated[str | None, typer.Option(metavar="ID", help="Refusals by this rule.")] = None,
-    serial: Annotated[str | None, typer.Option(metavar="HEX")] = None,
+    serial: Annotated[str | None, typer.Option(metavar="HEX", help="Of a certificate.")] = None,
     kind: Annotated[
         str | None,
         typer.Option("--type", metavar="TYPE", help="Of entry: intent, revocation, refusal, crl or another."),
     ] = None,
-    since: Moment = None,
-    until: Moment = None,
+    since: Since = None,
+    until: Until = None,
     source: Source = None,
     form: Annotated[Literal["table", "json", "csv"], typer.Option("--format", help="How to print.")] = "table",
     as_json: AsJSON = False,

@@ -81,7 +81,7 @@ def edit_roster(
         Path | None, typer.Option(metavar="FILE", help="issuing.pem of the issuing-ca record, with --anchor.")
     ] = None,
     person: Annotated[str | None, typer.Option(metavar="NAME", help="The officer who drafts; else you.")] = None,
-    days: Annotated[int, typer.Option(min=1, max=90, help="How long it is good.")] = 90,
+    days: Annotated[int, typer.Option(metavar="DAYS", min=1, max=90, help="How long it is good: 1 to 90.")] = 90,
     as_json: AsJSON = False,
 ) -> None:
     """Make the next roster from ca/roster.toml, pinning every policy file in ca/.
