@@ -56,6 +56,16 @@ def software_key(kind: KeyKind = KeyKind.P256, label: str = "") -> PrivateKey:
             return ed25519.Ed25519PrivateKey.generate()
 
 
+def another_exponent(key: PrivateKey) -> rsa.RSAPrivateKey:
+    """Whoever has the factors has a private key for every exponent; the SubjectPublicKeyInfo has other octets."""
+    assert isinstance(key, rsa.RSAPrivateKey)
+    own, e = key.private_numbers(), 65539
+    d = pow(e, -1, (own.p - 1) * (own.q - 1))
+    public = rsa.RSAPublicNumbers(e, own.public_numbers.n)
+    crt = (rsa.rsa_crt_dmp1(d, own.p), rsa.rsa_crt_dmq1(d, own.q), own.iqmp)
+    return rsa.RSAPrivateNumbers(own.p, own.q, d, *crt, public).private_key()
+
+
 @functools.cache
 def settings() -> PKISettings:
     """The repository's ca/pki.toml."""

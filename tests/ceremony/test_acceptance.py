@@ -12,22 +12,23 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from ceremonies import Domain
-from sealwright.ceremony.acceptance import accept_request
+from sealwright.ceremony.acceptance import accept_request, check_unused
 from sealwright.ceremony.begin import new_folder
 from sealwright.ceremony.clock import parse_time, utc_now
 from sealwright.ceremony.preparation import prepare
-from sealwright.ceremony.register import Register, Revocation, parse_register
+from sealwright.ceremony.register import Register, Revocation, parse_register, register_certificate
 from sealwright.ceremony.script import Kind
 from sealwright.errors import InputError, PolicyViolation, SealwrightError
 from sealwright.pki.crl import RevocationEntry, RevocationReason, draft_crl, lint_crl, sign_crl
 from sealwright.pki.issuers import IssuerRecord
-from sealwright.pki.keys import throwaway_key
+from sealwright.pki.keys import KeyKind, PublicKey, throwaway_key
 from sealwright.pki.names import ca_subject
 from sealwright.pki.profiles import load_profile
 from sealwright.pki.requests import build_csr
 from sealwright.pki.serials import SerialNumber, parse_serial
 from sealwright.pki.settings import load_settings
 from sealwright.pki.signatures import default_scheme
+from softpki import another_exponent, software_key
 
 pytestmark = pytest.mark.xdist_group("ceremony")
 
@@ -104,6 +105,25 @@ def test_a_request_whose_signature_is_spoiled_is_refused(issuing: Path) -> None:
 def test_a_key_that_the_root_certified_before_is_refused(domain: Domain, issuing: Path) -> None:
     shutil.copyfile(domain.record(Kind.ISSUING_CA) / "outputs/register.json", issuing / "inputs/register.json")
     assert refused(issuing) == "CER-KEY-REUSED"
+
+
+def test_an_rsa_key_is_the_same_one_under_another_exponent(domain: Domain) -> None:
+    register = parse_register(domain.records[Kind.ROOT_GENESIS].read("register.json"))
+    usual = software_key(KeyKind.RSA_3072)
+    keys = (usual.public_key(), another_exponent(usual).public_key())
+    for first, second in (keys, reversed(keys)):
+        entry = register_certificate(certificate_of(first))
+        after = parse_register(register.model_copy(update={"certificates": (entry,)}).to_bytes())
+        for key in (first, second):
+            with pytest.raises(PolicyViolation) as violation:
+                check_unused(key, SerialNumber(5), after)
+            assert violation.value.rule == "CER-KEY-REUSED"
+
+
+def certificate_of(key: PublicKey) -> x509.Certificate:
+    now, name = utc_now(), x509.Name([])
+    builder = x509.CertificateBuilder(name, name, key, 7, now, now + timedelta(days=1))
+    return builder.sign(throwaway_key(KeyKind.P256), hashes.SHA256())
 
 
 def test_the_root_s_own_key_and_a_used_serial_are_refused(domain: Domain) -> None:

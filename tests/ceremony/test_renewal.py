@@ -21,6 +21,7 @@ from sealwright.ceremony.renewal import Renewal
 from sealwright.ceremony.script import Kind
 from sealwright.ceremony.sitting import rehearse
 from sealwright.errors import InputError, PolicyViolation
+from sealwright.pki.revocation import RevocationReason
 from sealwright.pki.rules_validity import add_years
 from sealwright.pki.settings import load_settings
 from softpki import SoftPKI, soft_pki
@@ -175,6 +176,23 @@ def test_an_old_certificate_that_the_root_does_not_know_or_has_revoked_is_not_re
     (folder / "inputs/issuing.pem").write_text("nothing")
     with pytest.raises(InputError, match="is not a PEM certificate"):
         prepare(folder, at=utc_now())
+
+
+def test_a_key_is_not_kept_when_another_certificate_of_it_was_revoked_for_compromise(
+    domain: Domain, tmp_path: Path
+) -> None:
+    folder = folder_with(domain, tmp_path / "renewal", same_key=True)
+    path = folder / "inputs/register.json"
+    register = parse_register(path.read_bytes())
+    (old,) = register.certificates
+    for reason in (RevocationReason.SUPERSEDED, RevocationReason.CA_COMPROMISE):
+        revoked = Revocation(date="2026-01-01T00:00:00Z", reason=reason)
+        other = old.model_copy(update={"serial": "7f00", "sha256": "0" * 64, "revoked": revoked})
+        path.write_bytes(register.model_copy(update={"certificates": (old, other)}).to_bytes())
+        if reason is RevocationReason.SUPERSEDED:
+            prepare(folder, at=utc_now())
+            (folder / "prepared.json").unlink()
+    assert refused(folder) == "CER-KEY-COMPROMISED"
 
 
 def test_it_begins_while_the_old_one_may_issue_and_ends_after_it(domain: Domain, tmp_path: Path) -> None:

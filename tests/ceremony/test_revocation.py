@@ -10,8 +10,11 @@ from cryptography import x509
 from ceremonies import Cast, Domain, read_entries
 from sealwright.ceremony.begin import new_folder
 from sealwright.ceremony.clock import format_time, utc_now
+from sealwright.ceremony.paper import print_script
 from sealwright.ceremony.preparation import prepare
-from sealwright.ceremony.register import parse_register
+from sealwright.ceremony.register import Revocation, parse_register
+from sealwright.ceremony.replay import verify_folder
+from sealwright.ceremony.revocation import parse_decision
 from sealwright.ceremony.script import Kind
 from sealwright.ceremony.second import OtherTools
 from sealwright.ceremony.sitting import rehearse
@@ -21,11 +24,12 @@ from sealwright.pki.revocation import RevocationReason
 pytestmark = pytest.mark.xdist_group("ceremony")
 
 
-def folder_with(domain: Domain, folder: Path, **changes: str) -> Path:
+def folder_with(domain: Domain, folder: Path, *, prepared: bool = True, **changes: str) -> Path:
     records = [domain.record(each) for each in (Kind.ROOT_GENESIS, Kind.ISSUING_CA, Kind.ROOT_CRL)]
     decision = domain.decision(folder.parent, **changes)
     new_folder(Kind.REVOKE_ISSUING_CA, folder, ca=domain.ca, records=records, inputs=decision, site=domain.site)
-    prepare(folder, at=utc_now(), previous=records[-1])
+    if prepared:
+        prepare(folder, at=utc_now(), previous=records[-1])
     return folder
 
 
@@ -86,6 +90,65 @@ def test_every_officer_types_certificate_and_date_and_is_shown_what_dies(domain:
     ]
     (decision,) = [entry for entry in entries if entry["entry"] == "decision"]
     assert (decision["killed"], decision["in_time"]) == (1, True)
+
+
+def register_two(folder: Path, **changes: object) -> tuple[str, str]:
+    """Into the folder's register comes a renewal with the same key. The serials, the named one's first."""
+    path = folder / "inputs/register.json"
+    register = parse_register(path.read_bytes())
+    (old,) = register.certificates
+    renewed = {"serial": "7f00", "sha256": "0" * 64, "not_after": "2050-01-01T00:00:00Z"}
+    new = old.model_copy(update=renewed | changes)
+    path.write_bytes(register.model_copy(update={"certificates": (old, new)}).to_bytes())
+    return old.serial, new.serial
+
+
+def test_a_compromised_key_takes_its_other_certificate_along(domain: Domain, tmp_path: Path) -> None:
+    folder = folder_with(domain, tmp_path / "revoke")
+    named, kin = register_two(folder)
+    prepare(folder, at=utc_now())
+    assert kin in print_script(folder).decode()
+    people = Cast()
+    record = rehearse(folder, people=people)
+    crl = x509.load_der_x509_crl(record.read("root.crl"))
+    assert {f"{each.serial_number:x}" for each in crl} == {named, kin}
+    reasons = {each.extensions.get_extension_for_class(x509.CRLReason).value.reason for each in crl}
+    assert reasons == {x509.ReasonFlags.ca_compromise}
+    assert len({each.revocation_date_utc for each in crl}) == 1
+    old, new = parse_register(record.read("register.json")).certificates
+    assert old.revoked == new.revoked is not None
+    assert f"OF ITS KEY ALSO {kin}" in "\n".join(people.told)
+    entries = read_entries(record.path)
+    (decision,) = [entry for entry in entries if entry["entry"] == "decision"]
+    assert decision["serials"] == [named, kin]
+    assert sum(entry.get("answer") == kin for entry in entries) == 2
+    assert f"what was decided is revoked: {named}, {kin}" in verify_folder(record.path).claims
+
+
+@pytest.mark.parametrize(
+    ("reason", "changes"),
+    [
+        ("superseded", {}),
+        ("cACompromise", {"spki_sha256": "0" * 64}),
+        ("cACompromise", {"revoked": Revocation(date="2026-01-01T00:00:00Z", reason=RevocationReason.SUPERSEDED)}),
+    ],
+)
+def test_what_is_no_part_of_it_stays_as_it_is(
+    domain: Domain, tmp_path: Path, reason: str, changes: dict[str, object]
+) -> None:
+    folder = folder_with(domain, tmp_path / "revoke", reason=f'"{reason}"')
+    named, _ = register_two(folder, **changes)
+    decision = parse_decision((folder / "inputs/decision.toml").read_bytes())
+    register = parse_register((folder / "inputs/register.json").read_bytes())
+    assert [f"{each.serial:x}" for each in decision.entries(register)] == [named]
+
+
+def test_the_date_may_lie_before_the_younger_of_two_certificates_of_a_key(domain: Domain, tmp_path: Path) -> None:
+    folder = folder_with(domain, tmp_path / "revoke", prepared=False, revocation_date='"2020-01-01T00:00:00Z"')
+    with pytest.raises(PolicyViolation, match="when the certificate began"):
+        prepare(folder, at=utc_now())
+    register_two(folder, not_before="2020-01-01T00:00:00Z")
+    prepare(folder, at=utc_now())
 
 
 def test_a_ceremony_after_the_24_hours_says_so_and_goes_on(domain: Domain, tmp_path: Path) -> None:

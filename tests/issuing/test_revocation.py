@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 import verifiers
@@ -29,7 +29,7 @@ from sealwright.statements.receipts import Receipt
 from sealwright.statements.revocations import RevocationOrder
 from sealwright.statements.signed import SignedStatement
 from sealwright.statements.ssh_sign import sign_with_key
-from softpki import profiles, soft_pki, software_key
+from softpki import another_exponent, profiles, soft_pki, software_key
 from world import World, call, wire_time
 
 
@@ -397,16 +397,6 @@ def test_a_compromised_key_is_blocked_for_ever_from_anybody(world: World, who: s
     with pytest.raises(PolicyViolation) as caught:
         issue(world, **asks[who])
     assert caught.value.rule == "CS-KEY-COMPROMISED"
-
-
-def another_exponent(key: PrivateKey) -> rsa.RSAPrivateKey:
-    """Whoever has the factors has a private key for every exponent; the SubjectPublicKeyInfo has other octets."""
-    assert isinstance(key, rsa.RSAPrivateKey)
-    own, e = key.private_numbers(), 65539
-    d = pow(e, -1, (own.p - 1) * (own.q - 1))
-    public = rsa.RSAPublicNumbers(e, own.public_numbers.n)
-    crt = (rsa.rsa_crt_dmp1(d, own.p), rsa.rsa_crt_dmq1(d, own.q), own.iqmp)
-    return rsa.RSAPrivateNumbers(own.p, own.q, d, *crt, public).private_key()
 
 
 def test_an_rsa_key_is_the_same_key_under_another_exponent(world: World) -> None:

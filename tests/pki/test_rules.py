@@ -28,7 +28,7 @@ from sealwright.pki.profiles import ProfileKind
 from sealwright.pki.rules import RULES
 from sealwright.pki.rules_validity import add_years
 from sealwright.pki.serials import new_serial
-from softpki import NOW, profiles, settings, soft_pki, software_key
+from softpki import NOW, another_exponent, profiles, settings, soft_pki, software_key
 
 SECOND, DAY = timedelta(seconds=1), timedelta(days=1)
 
@@ -69,6 +69,11 @@ def leaf_draft(**changes: object) -> CertificateDraft:
         "not_before": NOW,
     }
     return draft_certificate(profile, **wanted | changes)  # type: ignore[arg-type]  # a table of keyword arguments
+
+
+def issuers_key_again() -> CertificateDraft:
+    pki = soft_pki(KeyKind.RSA_3072)
+    return pki.draft(another_exponent(pki.issuing_key))
 
 
 def responder_draft() -> CertificateDraft:
@@ -247,6 +252,7 @@ FORGERIES: list[tuple[str, str, Callable[[], CertificateDraft]]] = [
     ),
     ("PKI-KEY-BYTES", "another key", lambda: dataclasses.replace(leaf_draft(), public_key=OTHER_KEY)),
     ("PKI-KEY-NOT-ISSUERS", "the issuer's own", lambda: soft_pki().draft(soft_pki().issuing_key)),
+    ("PKI-KEY-NOT-ISSUERS", "the issuer's own, under another exponent", issuers_key_again),
     ("PKI-VALIDITY-ENCODING", "GeneralizedTime in 2026", lambda: alter(leaf_draft(), general_time)),
     ("PKI-VALIDITY-INCLUSIVE", "a second more", lambda: leaf_draft(not_after=NOW + 300 * DAY)),
     ("PKI-VALIDITY-INCLUSIVE", "ends before it begins", lambda: rebuild(leaf_draft(), not_after=NOW)),

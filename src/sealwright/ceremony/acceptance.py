@@ -16,7 +16,7 @@ from sealwright.ceremony.register import Register
 from sealwright.errors import InputError, PolicyViolation
 from sealwright.pki.certificates import IssuerRecord
 from sealwright.pki.crl import RevocationEntry, RevocationReason
-from sealwright.pki.keys import PublicKey, check_key_strength, describe_key, describe_kinds, key_kind, spki_sha256
+from sealwright.pki.keys import PublicKey, check_key_strength, describe_key, describe_kinds, key_kind, secret_sha256
 from sealwright.pki.names import ca_subject
 from sealwright.pki.profiles import CertificateProfile
 from sealwright.pki.requests import CertificateRequest, parse_csr
@@ -63,7 +63,7 @@ def accept_request(
 ) -> CertificateRequest:
     """The issuing CA's CSR: signed by its key, naming the issuing CA of this PKI, with a key that is new and strong.
 
-    ``renewed``: SHA-256 of the one key that may have been certified before, in a renewal that says so.
+    ``renewed``: ``secret_sha256`` of the one key that may have been certified before, in a renewal that says so.
     """
     request = parse_csr(data)
     if request.subject != subject:
@@ -82,8 +82,7 @@ def accept_request(
             rule="CER-CSR-KEY-KIND",
         )
     check_key_strength(request.public_key)
-    key = spki_sha256(request.public_key)
-    if key == spki_sha256(root.public_key()):  # type: ignore[arg-type]  # the anchor's root has one of our kinds
+    if secret_sha256(request.public_key) == secret_sha256(root.public_key()):  # type: ignore[arg-type]  # the anchor's root has one of our kinds
         raise PolicyViolation("the CSR's key is the root's own key", rule="CER-KEY-ROOT")
     if register.root.sha256 != hashlib.sha256(root.public_bytes(Encoding.DER)).hexdigest():
         raise PolicyViolation("register.json is of another root than root.pem", rule="CER-REGISTER")
@@ -92,8 +91,18 @@ def accept_request(
 
 
 def check_unused(key: PublicKey, serial: SerialNumber, register: Register, *, renewed: str | None = None) -> None:
-    """CER-KEY-REUSED, CER-SERIAL-USED: the root has certified neither before, but for the key that is ``renewed``."""
-    digest = spki_sha256(key)
+    """CER-KEY-REUSED, CER-SERIAL-USED: the root has certified neither before, but for the key that is ``renewed``.
+
+    CER-KEY-COMPROMISED: not even that one, once any certificate of it was revoked for compromise.
+    """
+    digest = secret_sha256(key)
+    for entry in register.certificates:
+        if entry.secret == digest and entry.revoked and entry.revoked.reason is RevocationReason.CA_COMPROMISE:
+            raise PolicyViolation(
+                f"the key is that of {entry.serial}, which is revoked for cACompromise since {entry.revoked.date}",
+                rule="CER-KEY-COMPROMISED",
+                hint="a compromised key is never certified again: make a new one in an issuing-key ceremony",
+            )
     if digest in register.certified_keys() and digest != renewed:
         raise PolicyViolation(
             "the key is in the register: the root has certified it already",

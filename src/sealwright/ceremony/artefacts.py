@@ -223,7 +223,7 @@ def _draft_crl(name: str, materials: Materials) -> Drafted:
     decision = materials.decision()
     number, entries = plan.crl_number or 0, _carried_entries(materials, issuer)
     if decision is not None:
-        entries = (*entries, decision.entry())
+        entries = (*entries, *decision.entries(materials.register()))
     draft = draft_crl(
         issuer=issuer,
         number=number,

@@ -162,9 +162,9 @@ def _compose_register(name: str, materials: Materials) -> Register:
             certificates = (*certificates, register_certificate(certificate, kind))
     if decision := materials.decision():
         revoked = Revocation(date=format_time(decision.revocation_date), reason=decision.reason)
+        ended = {each.serial for each in decision.revoked(register)}
         certificates = tuple(
-            each.model_copy(update={"revoked": revoked}) if each.serial == decision.serial else each
-            for each in certificates
+            each.model_copy(update={"revoked": revoked}) if each.serial in ended else each for each in certificates
         )
     return Register(
         version=register.version + 1,

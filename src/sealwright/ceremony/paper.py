@@ -13,6 +13,7 @@ import segno
 
 from sealwright.ceremony import script as s
 from sealwright.ceremony.answers import ANSWERS, describe_statuses, say_status
+from sealwright.ceremony.clock import format_time
 from sealwright.ceremony.folder import TRANSCRIPT, CeremonyFolder, load_folder
 from sealwright.ceremony.materials import Materials
 from sealwright.ceremony.pages import (
@@ -97,6 +98,7 @@ def print_script(path: Path, mode: Mode | None = None) -> bytes:
             for mode in modes
             for name, value in prepared.file.digests[mode].items()
         ),
+        *_revoked(folder, modes[0]),
         *_answers(folder),
         heading("Step by step", fresh=True),
         *(_step(number, step) for number, step in enumerate(folder.script.steps, 1)),
@@ -143,6 +145,16 @@ def print_record(path: Path) -> bytes:
         *signatures(everybody_there(_present(entries), folder.script.file.roles)),
     )
     return lay_out(title, (findings.mode,), cover, blocks)
+
+
+def _revoked(folder: CeremonyFolder, mode: Mode) -> Iterable[Block]:
+    """Where an issuing CA is revoked: every certificate of its key that the CRL will list for it."""
+    materials = Materials(folder.script, folder.prepared.plan, folder.inputs, mode)
+    if decision := materials.decision():
+        since = format_time(decision.revocation_date)
+        yield heading(f"What the root revokes, since {since}: {decision.reason}")
+        rows = ((each.serial, each.subject, each.not_after) for each in decision.revoked(materials.register()))
+        yield from table(("CA certificate", "subject", "valid until"), rows)
 
 
 def _answers(folder: CeremonyFolder) -> Iterable[Block]:

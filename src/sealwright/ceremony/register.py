@@ -16,7 +16,7 @@ from sealwright.ceremony.custody import RegisteredCopy
 from sealwright.ceremony.prepared import SHA256, KeyId, Serial, Time
 from sealwright.errors import InputError, IntegrityError
 from sealwright.pki.crl import RevocationReason
-from sealwright.pki.keys import PublicKey, spki_sha256
+from sealwright.pki.keys import PublicKey, secret_sha256, spki_sha256
 from sealwright.pki.serials import format_serial
 from sealwright.pki.tomlfile import Table
 from sealwright.statements.canonical import canonical_bytes, parse_canonical
@@ -39,6 +39,13 @@ class RegisteredCertificate(Table):
     revoked: Revocation | None
     kind: Literal["issuing-ca", "cross-root"] = "issuing-ca"
     """``cross-root``: another root's key, certified by this one."""
+    secret_sha256: SHA256 | None = None
+    """Of the key, where it is not ``spki_sha256``: RSA under an unusual exponent."""
+
+    @property
+    def secret(self) -> str:
+        """By which it is compared with other keys (``keys.secret_sha256``)."""
+        return self.secret_sha256 or self.spki_sha256
 
 
 class RegisteredRoot(Table):
@@ -79,8 +86,8 @@ class Register(Table):
         return frozenset((self.root.serial, *(entry.serial for entry in (*self.certificates, *self.delegates))))
 
     def certified_keys(self) -> frozenset[str]:
-        """SHA-256 of every key that the root has certified, its own included."""
-        return frozenset((self.root.spki_sha256, *(each.spki_sha256 for each in (*self.certificates, *self.delegates))))
+        """``secret_sha256`` of every key that the root has certified, its own included."""
+        return frozenset((self.root.spki_sha256, *(each.secret for each in (*self.certificates, *self.delegates))))
 
 
 def parse_register(data: bytes) -> Register:
@@ -106,15 +113,17 @@ def register_root(root: x509.Certificate, *, key_id: str, token_serial: str) -> 
 def register_certificate(
     certificate: x509.Certificate, kind: Literal["issuing-ca", "cross-root"] = "issuing-ca"
 ) -> RegisteredCertificate:
+    spki, secret = spki_sha256(_public(certificate)), secret_sha256(_public(certificate))
     return RegisteredCertificate(
         serial=format_serial(certificate.serial_number),
         subject=certificate.subject.rfc4514_string(),
         sha256=hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest(),
-        spki_sha256=spki_sha256(_public(certificate)),
+        spki_sha256=spki,
         not_before=format_time(certificate.not_valid_before_utc),
         not_after=format_time(certificate.not_valid_after_utc),
         revoked=None,
         kind=kind,
+        secret_sha256=secret if secret != spki else None,
     )
 
 

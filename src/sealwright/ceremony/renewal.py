@@ -17,7 +17,7 @@ from sealwright.ceremony.clock import format_time
 from sealwright.ceremony.kinds import KINDS
 from sealwright.ceremony.materials import Materials
 from sealwright.errors import InputError, PolicyViolation
-from sealwright.pki.keys import PublicKey, describe_key, spki_sha256
+from sealwright.pki.keys import PublicKey, describe_key, secret_sha256, spki_sha256
 from sealwright.pki.rules_validity import ISSUE_YEARS, add_years
 from sealwright.pki.serials import format_serial
 
@@ -44,8 +44,8 @@ class Renewal:
 
     @property
     def kept_key(self) -> str | None:
-        """SHA-256 of the one key that may be certified again."""
-        return spki_sha256(_public(self.old)) if self.key == "same" else None
+        """``secret_sha256`` of the one key that may be certified again."""
+        return secret_sha256(_public(self.old)) if self.key == "same" else None
 
     def check(self, new: x509.Certificate) -> None:
         """Raises ``PolicyViolation`` (CER-RENEWAL-...) unless ``new`` takes over from the old one."""
@@ -55,10 +55,11 @@ class Renewal:
 
     def _check_key(self, new: x509.Certificate) -> None:
         # That a new key is new says CER-KEY-REUSED, of every key that the root has certified.
-        if self.key == "same" and spki_sha256(_public(new)) != self.kept_key:
+        before, after = spki_sha256(_public(self.old)), spki_sha256(_public(new))
+        if self.key == "same" and after != before:
             raise PolicyViolation(
                 "the script says that the key stays, and the request's is another: "
-                f"{spki_sha256(_public(new))[:16]}..., where issuing.pem has {(self.kept_key or '')[:16]}...",
+                f"{after[:16]}..., where issuing.pem has {before[:16]}...",
                 rule="CER-RENEWAL-KEY",
                 hint="take the issuing.csr of the issuing-key record that made the old key, or a script with key = "
                 '"new"',

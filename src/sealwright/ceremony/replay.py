@@ -257,6 +257,11 @@ def _claims(
             else f"output {name}: composed again, octet for octet"
             for name in outputs
         ),
+        *(
+            f"what was decided is revoked: {', '.join(entry.get('serials', [entry['serial']]))}"
+            for entry in entries
+            if entry["entry"] == "decision"
+        ),
         f"{answers} answers were judged again, {wrong} of them wrong ones that were recorded",
         *(
             (f"{consents} consents carry the officer's own signature, over all that stands before them",)

@@ -61,8 +61,20 @@ class Decision:
     def deadline(self) -> datetime:
         return self.known_since + TIME_LIMIT
 
-    def entry(self) -> RevocationEntry:
-        return RevocationEntry(parse_serial(self.serial), self.revocation_date, self.reason)
+    def revoked(self, register: Register) -> tuple[RegisteredCertificate, ...]:
+        """What it revokes, in the register's order: a compromised key takes all that is certified for it along."""
+        named = next((each for each in register.certificates if each.serial == self.serial), None)
+        key = named.secret if named and self.reason is RevocationReason.CA_COMPROMISE else None
+        return tuple(
+            each for each in register.certificates if each is named or (each.secret == key and each.revoked is None)
+        )
+
+    def entries(self, register: Register) -> tuple[RevocationEntry, ...]:
+        """One for each of them: since one date, and for one reason."""
+        return tuple(
+            RevocationEntry(parse_serial(each.serial), self.revocation_date, self.reason)
+            for each in self.revoked(register)
+        )
 
     def killed(self) -> tuple[_Certificate, ...]:
         """Those that would have been good after the revocation date."""
@@ -101,9 +113,10 @@ def accept_decision(decision: Decision, certificate: bytes, register: Register, 
         raise _refuse(f"the certificate {found.serial} is revoked since {found.revoked.date}")
     if decision.reason is RevocationReason.KEY_COMPROMISE:
         raise _refuse("keyCompromise is for end entities; a CA's is cACompromise (RFC 5280 5.3.1)")
-    if not found.not_before <= format_time(decision.revocation_date) <= format_time(at):
+    first = min(each.not_before for each in decision.revoked(register))  # what is younger was never good
+    if not first <= format_time(decision.revocation_date) <= format_time(at):
         raise _refuse(
-            f"revocation_date is {format_time(decision.revocation_date)}; wanted one from {found.not_before}, when the "
+            f"revocation_date is {format_time(decision.revocation_date)}; wanted one from {first}, when the "
             f"certificate began, to {format_time(at)}, when the CRL does"
         )
     if not decision.known_since <= at:

@@ -15,7 +15,7 @@ from sealwright.ceremony.kinds import KINDS, NEW, side_of, side_that_signs
 from sealwright.ceremony.materials import Materials
 from sealwright.errors import InputError, PolicyViolation
 from sealwright.pki.certificates import CertificateDraft, draft_certificate
-from sealwright.pki.keys import PublicKey, spki_der, spki_sha256
+from sealwright.pki.keys import PublicKey, secret_sha256, spki_der
 from sealwright.pki.serials import format_serial
 
 _DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
@@ -78,7 +78,7 @@ def _check_two(materials: Materials) -> None:
     modes = {materials.anchor(side).mode for side in ("", NEW)}
     oids = {materials.settings(side).policy.oid for side in ("", NEW)}
     wrong = ""
-    if spki_sha256(_public(old)) == spki_sha256(_public(new)):
+    if secret_sha256(_public(old)) == secret_sha256(_public(new)):
         wrong = "both roots have one key"
     elif old.subject == new.subject:
         # Verifiers look for issuers and CRLs by name: NSS keeps one CRL for each.

@@ -7,7 +7,7 @@ from cryptography.x509.oid import NameOID
 from sealwright.pki.candidate import BELOW_THE_ROOT, CAS, EVERY, Candidate, Rule, extension_of
 from sealwright.pki.certificate_parts import SPKI
 from sealwright.pki.issuers import scheme_for
-from sealwright.pki.keys import describe_key, describe_kinds, key_kind, spki_der
+from sealwright.pki.keys import describe_key, describe_kinds, key_kind, secret_sha256, spki_der
 from sealwright.pki.names import SHORT_NAMES, ca_subject, check_name_value, is_rehearsal
 from sealwright.pki.serials import LARGEST_SERIAL, format_serial
 from sealwright.pki.signatures import algorithm_identifier
@@ -136,7 +136,7 @@ def _key_bytes(candidate: Candidate) -> str | None:
 
 def _key_not_issuers(candidate: Candidate) -> str | None:
     issuer = candidate.draft.issuer
-    if issuer is not None and spki_der(issuer.public_key) == spki_der(candidate.draft.public_key):
+    if issuer is not None and secret_sha256(issuer.public_key) == secret_sha256(candidate.draft.public_key):
         return f"key is that of its issuer {issuer.ca_id}; wanted one of its own"
     return None
 
