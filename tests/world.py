@@ -64,9 +64,9 @@ class SSHPerson:
         )
 
 
-def new_person(folder: Path, name: str) -> SSHPerson:
+def new_person(folder: Path, name: str, kind: str = "ed25519") -> SSHPerson:
     key = folder / name
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(key)], check=True)
+    subprocess.run(["ssh-keygen", "-q", "-t", kind, "-N", "", "-C", name, "-f", str(key)], check=True)
     return SSHPerson(name, key)
 
 

@@ -1,17 +1,19 @@
 """Rosters: signatures of one statement are gathered until the officers' quorum, then the signer puts it in force.
-Suspensions, which are one officer's word, go straight to the signer.
+Anybody may send one; only what an officer signed who is in force now is kept. Suspensions, which are one officer's
+word, go straight to the signer.
 """
 
 import logging
 from dataclasses import dataclass
 from typing import Any
 
-from sealwright.errors import NotReady, PolicyViolation
+from sealwright.errors import InputError, NotReady, PolicyViolation
 from sealwright.registration.projection import catch_up
 from sealwright.registration.registry import Registry, load_document
 from sealwright.registration.revocations import check_person
-from sealwright.statements.checks import check_statement
+from sealwright.statements.checks import check_statement, parse_armored
 from sealwright.statements.kinds import RosterStatement, SuspendStatement
+from sealwright.statements.people import Officer
 from sealwright.statements.roster import VerifiedRoster, check_roster
 from sealwright.statements.signed import SignedStatement
 from sealwright.statements.wire import format_time
@@ -43,7 +45,8 @@ def publish_roster(registry: Registry, signed: SignedStatement) -> RosterStandin
     try:
         check_roster(gathered, anchor=registry.installed.anchor, previous=previous, now=now)
     except PolicyViolation as error:
-        if error.rule != "ROSTER-QUORUM":
+        officers = previous.officers if previous else registry.installed.anchor.people
+        if error.rule != "ROSTER-QUORUM" or not _is_by_one_of(officers, gathered):
             raise
         _keep(registry, gathered, roster.version)
         return RosterStanding(roster.version, signed.sha256, len(gathered.signatures), False, error.message)
@@ -85,7 +88,7 @@ def roster_chain(registry: Registry) -> tuple[SignedStatement, ...]:
 def proposals(registry: Registry) -> tuple[SignedStatement, ...]:
     """Rosters that wait for signatures."""
     with registry.database.reading() as tx:
-        return tuple(load_document(row.document) for row in tx.proposed_rosters())
+        return tuple(signed for row in tx.proposed_rosters() if (signed := _read(row)) is not None)
 
 
 def _last(registry: Registry) -> VerifiedRoster | None:
@@ -95,21 +98,40 @@ def _last(registry: Registry) -> VerifiedRoster | None:
         return None
 
 
+def _is_by_one_of(officers: tuple[Officer, ...], checked: SignedStatement) -> bool:
+    """The signatures of ``checked`` are good, each by an officer: perhaps only by one that it names itself."""
+    signers = {parse_armored(each, "roster").key.identity for each in checked.signatures}
+    return any(officer.key.identity in signers for officer in officers)
+
+
 def _gather(registry: Registry, signed: SignedStatement) -> SignedStatement:
     with registry.database.reading() as tx:
-        row = tx.find_roster(signed.sha256)
-    if row is None:
-        return signed
-    earlier = load_document(row.document)
-    signatures = tuple(dict.fromkeys((*earlier.signatures, *signed.signatures)))
-    return signed.model_copy(update={"signatures": signatures})
+        return _merge(tx.find_roster(signed.sha256), signed)
+
+
+def _merge(row: RosterRow | None, signed: SignedStatement) -> SignedStatement:
+    """These signatures and those that were kept: of each key one, the newest. ECDSA signs anew each time."""
+    kept = _read(row) if row else None
+    every = (*(kept.signatures if kept else ()), *signed.signatures)
+    newest = {parse_armored(each, "roster").key.identity: each for each in every}
+    return SignedStatement.parse({"statement": signed.statement, "signatures": tuple(newest.values())})
+
+
+def _read(row: RosterRow) -> SignedStatement | None:
+    """None for what cannot be read: one such row must not hide the others."""
+    try:
+        return load_document(row.document)
+    except InputError as error:
+        log.warning("roster %s cannot be read: %s", row.sha256, error.message)
+        return None
 
 
 def _keep(registry: Registry, gathered: SignedStatement, version: int) -> None:
     with registry.database.writing() as tx:
         row = tx.find_roster(gathered.sha256)
         if row is not None:
-            row.document = gathered.to_bytes().decode()
+            if row.entry_index is None:  # else another was faster, and it is as the ledger has it
+                row.document = _merge(row, gathered).to_bytes().decode()
             return
         for stale in [other for other in tx.proposed_rosters() if other.version < version][:PROPOSAL_LIMIT]:
             tx.delete(stale)

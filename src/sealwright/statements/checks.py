@@ -12,7 +12,7 @@ from typing import Final, TypeVar
 from sealwright.errors import IntegrityError, PolicyViolation
 from sealwright.statements.kinds import Statement, namespace_of
 from sealwright.statements.signed import SignedStatement
-from sealwright.statements.ssh import SSHPublicKey, parse_signature
+from sealwright.statements.ssh import SSHPublicKey, SSHSignature, parse_signature
 from sealwright.statements.wire import format_time
 
 S = TypeVar("S", bound=Statement)
@@ -73,10 +73,7 @@ def check_signature(
     armored: str, signed: SignedStatement, kind: str, keys: Iterable[SSHPublicKey], whose: str
 ) -> SSHPublicKey:
     """The key of ``keys`` that made this signature, over this statement, in the namespace of its kind."""
-    try:
-        signature = parse_signature(armored)
-    except IntegrityError as error:
-        raise PolicyViolation(f"{kind}: {error.message}", rule="STMT-SIGNATURE", hint=error.hint) from None
+    signature = parse_armored(armored, kind)
     if signature.namespace != namespace_of(kind):
         raise PolicyViolation(
             f"the signature was made for {signature.namespace!r}; a {kind} wants {namespace_of(kind)!r}",
@@ -94,3 +91,11 @@ def check_signature(
     except IntegrityError as error:
         raise PolicyViolation(f"{kind}: {error.message}", rule="STMT-SIGNATURE", hint=error.hint) from None
     return signature.key
+
+
+def parse_armored(armored: str, kind: str) -> SSHSignature:
+    """What a signature under a ``kind`` says of itself; nothing of it is verified. STMT-SIGNATURE."""
+    try:
+        return parse_signature(armored)
+    except IntegrityError as error:
+        raise PolicyViolation(f"{kind}: {error.message}", rule="STMT-SIGNATURE", hint=error.hint) from None
