@@ -14,16 +14,20 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+import sealwright.issuing.revocation as module
 import verifiers
 from exports import audit
+from sealwright.channel import MESSAGE_LIMIT
 from sealwright.errors import NotFound, PolicyViolation
 from sealwright.installed import load_installed
 from sealwright.issuing.crl import issue_crl
+from sealwright.issuing.index import LedgerIndex
 from sealwright.ledger.entries import CorrectionRecord, RevocationRecord, parse_entry
 from sealwright.pki.certificates import draft_certificate, lint_draft, sign_certificate
 from sealwright.pki.crl import draft_crl, lint_crl, sign_crl
 from sealwright.pki.keys import KeyKind, PrivateKey, spki_sha256
 from sealwright.pki.serials import SerialNumber, new_serial
+from sealwright.statements.canonical import canonical_bytes
 from sealwright.statements.kinds import SERIALS_LIMIT, namespace_of
 from sealwright.statements.receipts import Receipt
 from sealwright.statements.revocations import RevocationOrder
@@ -265,6 +269,90 @@ def test_the_largest_order_fits_its_ledger_entry(world: World) -> None:
         cause="order",
     )
     assert len(record.to_bytes()) < 65_000
+
+
+# A key with more certificates than an entry holds
+
+
+@pytest.fixture
+def five(world: World, monkeypatch: pytest.MonkeyPatch) -> tuple[PrivateKey, list[x509.Certificate]]:
+    """A key and its certificates, of which an entry holds two."""
+    monkeypatch.setattr(module, "SERIALS_LIMIT", 2)
+    key = ec.generate_private_key(ec.SECP256R1())
+    csr = base64.b64encode(world.csr(key=key)).decode()
+    return key, [issue(world, csr=csr) for _ in range(5)]
+
+
+@pytest.mark.parametrize("holder", [True, False])
+def test_a_compromised_key_takes_more_along_than_one_entry_holds(
+    world: World, five: tuple[PrivateKey, list[x509.Certificate]], holder: bool
+) -> None:
+    key, certificates = five
+    assert world.authority is not None
+    serials = [f"{each.serial_number:x}" for each in certificates]
+    if holder:
+        done = call(world, "revoke", order=by_key(world, key))
+    else:
+        done = revoke(world, certificates[0], second=None, reason="keyCompromise")
+    assert done["serials"] == serials
+    told = [parse_entry(data) for data in world.authority.ledger.iterate(world.authority.ledger.size - 3)]
+    assert [each.serials for each in told if isinstance(each, RevocationRecord)] == [
+        tuple(serials[:2]),
+        tuple(serials[2:4]),
+        tuple(serials[4:]),
+    ]
+    before = world.authority.index
+    crl = issue_crl(world.authority).read_bytes()
+    assert audit(world, [crl]).problems == []
+    world.stop()
+    after = world.start().index
+    assert (after.revoked, after.compromised_keys) == (before.revoked, before.compromised_keys)
+    assert after.revocation_orders == before.revocation_orders
+    assert list(after.revoked) == [each.serial_number for each in certificates]
+
+
+def test_an_auditor_names_an_order_that_was_carried_out_in_part(
+    world: World, five: tuple[PrivateKey, list[x509.Certificate]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert world.authority is not None
+    whole = module._revocations
+    monkeypatch.setattr(module, "_revocations", lambda *them: whole(*them)[:-1])
+    call(world, "revoke", order=by_key(world, five[0]))
+    size = world.authority.ledger.size
+    assert [(each.claim, each.where) for each in audit(world).problems] == [("AUDIT-REVOCATION", f"entry {size}")]
+    issue(world)
+    assert [(each.claim, each.where) for each in audit(world).problems] == [("AUDIT-REVOCATION", f"entry {size}")]
+
+
+def test_an_auditor_names_an_order_that_goes_on_with_nothing(
+    world: World, five: tuple[PrivateKey, list[x509.Certificate]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert world.authority is not None
+    whole = module._revocations
+
+    def padded(*them: Any) -> tuple[RevocationRecord, ...]:
+        first, *others = whole(*them)
+        return (first, first.model_copy(update={"serials": ()}), *others)
+
+    monkeypatch.setattr(module, "_revocations", padded)
+    call(world, "revoke", order=by_key(world, five[0]))
+    place = world.authority.ledger.size - 3
+    assert [(each.claim, each.where) for each in audit(world).problems] == [("AUDIT-REVOCATION", f"entry {place}")]
+
+
+def test_however_many_certificates_a_key_has_its_compromise_is_recorded_and_answered(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Certificates of a day each, for years; only the index is told of them here."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    leaf = issue(world, csr=base64.b64encode(world.csr(key=key)).decode())
+    kin = tuple(SerialNumber((1 << 158) + number) for number in range(6000))
+    monkeypatch.setattr(LedgerIndex, "serials_of_key", lambda *_: (leaf.serial_number, *kin))
+    done = call(world, "revoke", order=by_key(world, key))
+    assert done["serials"][0] == f"{leaf.serial_number:x}"
+    assert len(canonical_bytes(done)) < MESSAGE_LIMIT
+    assert world.authority is not None
+    assert list(world.authority.index.revoked) == [leaf.serial_number, *kin]
 
 
 # The key's own holder

@@ -26,7 +26,7 @@ def take_revocation(walk: Walk, entry: RevocationRecord) -> None:
         if entry.cause == "loss":
             take_lost_serials(walk, entry)
             return
-        before = set(walk.revoked)
+        walk.unfinished = None
         open_ = [walk.open.pop(serial, None) is not None for serial in entry.serials]
         for serial in entry.serials:
             reserved = walk.serials.get(serial)
@@ -55,12 +55,21 @@ def take_revocation(walk: Walk, entry: RevocationRecord) -> None:
             if isinstance(statement, KeyRevocationStatement)
             else _with_key(walk, statement.serials, verified.reason)
         )
-        if set(entry.serials) != set(ordered_for) - before:
+        left = next((serial for serial in ordered_for if serial not in walk.revoked), None)
+        if not set(entry.serials) <= set(ordered_for) or (left and not entry.serials):
             raise IntegrityError(f"{_named(entry)} is revoked by an order for {', '.join(ordered_for) or 'nothing'}")
+        walk.unfinished = entry.order if left else None
         if verified.reason is not entry.reason:
             raise IntegrityError(f"{_named(entry)} is revoked for {entry.reason}; ordered was {verified.reason}")
         if entry.revocation_date != (verified.revocation_date or entry.at):
             raise IntegrityError(f"{_named(entry)} is revoked from {entry.revocation_date}, and not from when it was")
+
+
+def check_finished(walk: Walk) -> None:
+    """At the end of the ledger: no order may have revoked only some of what it is for."""
+    if walk.unfinished is not None:
+        with walk.findings.check("AUDIT-REVOCATION", walk.where):
+            raise IntegrityError("the last order did not revoke all that it is for")
 
 
 def take_correction(walk: Walk, entry: CorrectionRecord) -> None:

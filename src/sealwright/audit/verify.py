@@ -19,7 +19,7 @@ from sealwright.audit.export import Export, belongs, read_bundle, read_checkpoin
 from sealwright.audit.findings import Findings
 from sealwright.audit.issuances import take_certificate, take_intent
 from sealwright.audit.losses import check_closed, declared_lost, take_loss
-from sealwright.audit.removals import take_correction, take_crl, take_crl_intent, take_revocation
+from sealwright.audit.removals import check_finished, take_correction, take_crl, take_crl_intent, take_revocation
 from sealwright.audit.walk import Walk
 from sealwright.errors import InputError, IntegrityError, SealwrightError
 from sealwright.ledger.checkpoint import verify_checkpoint
@@ -84,6 +84,7 @@ def verify_export(export: Export, evidence: Evidence) -> Findings:
         walk.index += 1
     findings.size = walk.index
     check_closed(walk)
+    check_finished(walk)
     for digest in crls:
         with findings.check("AUDIT-CRL", f"CRL {digest[:16]}…"):
             raise IntegrityError("no entry has this CRL's digest: the ledger's issuing key signed it elsewhere")

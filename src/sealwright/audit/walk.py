@@ -28,6 +28,7 @@ from sealwright.pki.crl_scope import FULL, scope_of_tbs
 from sealwright.statements.anchor import Anchor
 from sealwright.statements.kinds import LossStatement
 from sealwright.statements.pinned import PinnedPolicy, read_policy
+from sealwright.statements.revocations import RevocationOrder
 from sealwright.statements.roster import VerifiedRoster, check_roster
 from sealwright.statements.suspensions import suspend
 from sealwright.statements.wire import decode_base64, format_time
@@ -96,6 +97,8 @@ class Walk:
     revoked: dict[str, datetime] = field(default_factory=dict)
     told: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
     """Serial -> when it was first told revoked, and when what is told of it was last changed."""
+    unfinished: RevocationOrder | None = None
+    """An order that is for more serials than its entries so far revoked: the next entry has to go on with it."""
     corrections: set[str] = field(default_factory=set)
     """Statements that corrected something: each counts once."""
     crl_numbers: dict[str, int] = field(default_factory=dict)
@@ -130,11 +133,15 @@ class Walk:
         )
 
     def take_common(self, entry: Entry) -> None:
-        """AUDIT-TIME, for every kind. And nothing comes between a declared loss and the revocations it orders."""
+        """AUDIT-TIME, for every kind. Nothing comes between a loss and what it revokes, or amid what an order does."""
         if self.ordered_by_loss and not (isinstance(entry, RevocationRecord) and entry.cause == "loss"):
             with self.findings.check("AUDIT-LOSS", self.where):
                 self.ordered_by_loss = set()
                 raise IntegrityError("the serials that were declared lost before it are not revoked")
+        if self.unfinished and not (isinstance(entry, RevocationRecord) and entry.order == self.unfinished):
+            with self.findings.check("AUDIT-REVOCATION", self.where):
+                self.unfinished = None
+                raise IntegrityError("the order before it did not revoke all that it is for")
         with self.findings.check("AUDIT-TIME", self.where):
             if self.last is not None and entry.at < self.last:
                 raise IntegrityError(

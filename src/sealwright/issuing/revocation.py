@@ -12,16 +12,22 @@ from sealwright.errors import NotFound, PolicyViolation
 from sealwright.issuing.authority import IssuingAuthority
 from sealwright.issuing.index import LedgerIndex
 from sealwright.ledger.entries import CorrectionRecord, RevocationRecord
+from sealwright.ledger.log import BATCH_LIMIT
 from sealwright.pki.crl import RevocationReason
 from sealwright.pki.serials import SerialNumber, format_serial, parse_serial
 from sealwright.points import Point, reached
-from sealwright.statements.kinds import CorrectionStatement, KeyRevocationStatement, RevocationStatement
+from sealwright.statements.kinds import (
+    SERIALS_LIMIT,
+    CorrectionStatement,
+    KeyRevocationStatement,
+    RevocationStatement,
+)
 from sealwright.statements.revocations import RevocationOrder, VerifiedRevocation, verify_revocation
 from sealwright.statements.wire import format_time
 
 
-def revoke(authority: IssuingAuthority, arguments: Mapping[str, Any]) -> RevocationRecord | CorrectionRecord:
-    """Answer an order and return what was recorded.
+def revoke(authority: IssuingAuthority, arguments: Mapping[str, Any]) -> Sequence[RevocationRecord | CorrectionRecord]:
+    """Answer an order and return what was recorded: one record, or several where a key takes along more than one holds.
 
     Raises ``NotFound`` for what was never issued, ``PolicyViolation`` when a rule refuses.
     """
@@ -34,36 +40,45 @@ def revoke(authority: IssuingAuthority, arguments: Mapping[str, Any]) -> Revocat
         verified = verify_revocation(order, roster=roster, teams=teams, now=now)
         _check_unused(index, order)
         _check_not_before_ca(authority, verified.revocation_date)
-        record: RevocationRecord | CorrectionRecord
+        records: Sequence[RevocationRecord | CorrectionRecord]
         match statement:
             case RevocationStatement():
                 serials = with_key(index, verified.serials, verified.reason)
-                record = _revocation(verified, _not_revoked(index, serials, verified.reason), now)
+                records = _revocations(verified, _not_revoked(index, serials, verified.reason), now)
             case KeyRevocationStatement():
-                record = _revocation(verified, _held_by(index, order), now)
+                records = _revocations(verified, _held_by(index, order), now)
             case CorrectionStatement():
                 _check_correction(index, verified, statement)
-                record = CorrectionRecord(
+                correction = CorrectionRecord(
                     at=now,
                     serials=statement.serials,
                     reason=verified.reason,
                     revocation_date=statement.revocation_date,
                     order=order,
                 )
+                records = (correction,)
         reached(Point.REVOCATION_JUDGED)
-        authority.record(record)
+        for start in range(0, len(records), BATCH_LIMIT):  # one append, but for a key with 128,000 certificates
+            authority.record(*records[start : start + BATCH_LIMIT])
         reached(Point.REVOCATION_DURABLE)
-        return record
+        return records
 
 
-def _revocation(verified: VerifiedRevocation, serials: Sequence[SerialNumber], now: datetime) -> RevocationRecord:
-    return RevocationRecord(
-        at=now,
-        serials=tuple(map(format_serial, serials)),
-        reason=verified.reason,
-        revocation_date=verified.revocation_date or now,
-        order=verified.order,
-        cause="order",
+def _revocations(
+    verified: VerifiedRevocation, serials: Sequence[SerialNumber], now: datetime
+) -> tuple[RevocationRecord, ...]:
+    """As many as it takes: a key may have any number of certificates, and an entry is bounded. One that only blocks a
+    key has no serial."""
+    return tuple(
+        RevocationRecord(
+            at=now,
+            serials=tuple(map(format_serial, serials[start : start + SERIALS_LIMIT])),
+            reason=verified.reason,
+            revocation_date=verified.revocation_date or now,
+            order=verified.order,
+            cause="order",
+        )
+        for start in range(0, len(serials) or 1, SERIALS_LIMIT)
     )
 
 

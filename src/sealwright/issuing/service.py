@@ -50,6 +50,8 @@ log = logging.getLogger("sealwright.signer")
 
 _CRL_CLOCK_SECONDS = 20.0
 _WORKERS = 16
+_SERIALS_SAID = 4000
+"""Serials that the answer to an order names, of however many it revoked: more do not fit a message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,13 +209,14 @@ class SignerService:
 
     def _revoke(self, call: SignerCall) -> Mapping[str, Any]:
         _only(call, "order")
-        record = revoke(self._authority, call.arguments)
+        records = revoke(self._authority, call.arguments)
         self._renew_crl()
+        serials = [serial for record in records for serial in record.serials]
         return {
-            "act": record.type,
-            "serials": list(record.serials),
-            "reason": record.reason,
-            "revocation_date": format_time(record.revocation_date),
+            "act": records[0].type,
+            "serials": serials[:_SERIALS_SAID],
+            "reason": records[0].reason,
+            "revocation_date": format_time(records[0].revocation_date),
         }
 
     def _publish_roster(self, call: SignerCall) -> Mapping[str, Any]:

@@ -170,7 +170,8 @@ class CertificateEntry(_Entry):
 class RevocationRecord(_Entry):
     """Serials are revoked, by an order, because a crash left an intent open, or by the declaration of a loss before it.
 
-    ``serials`` are those that were not revoked before. There may be none, when a key's holder has its key blocked.
+    ``serials`` are those that were not revoked before. There may be none, when a key's holder has its key blocked. A
+    key with more certificates than an entry holds has several of these, one after the other, by the same order.
     """
 
     type: Literal["revocation"] = "revocation"
