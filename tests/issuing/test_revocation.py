@@ -189,6 +189,17 @@ def test_no_date_before_the_ca_itself(world: World) -> None:
     assert refused(world, order(world, signed)) == "REV-DATE"
 
 
+def test_an_auditor_names_a_date_before_the_ca_itself(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    leaf, other = issue(world), issue(world)
+    began = world.installed.issuing.not_valid_before_utc
+    revoke(world, leaf, revocation_date=wire_time(began))
+    assert audit(world).problems == []
+    monkeypatch.setattr(module, "_check_not_before_ca", lambda *_: None)
+    revoke(world, other, revocation_date="1999-01-01T00:00:00Z")
+    correct(world, leaf, revocation_date=wire_time(began - timedelta(seconds=1)))
+    assert [(each.claim, each.rule) for each in audit(world).problems] == [("AUDIT-REVOCATION", "REV-DATE")] * 2
+
+
 def test_a_later_certificate_of_the_same_ca_takes_no_past_away(world: World) -> None:
     """A root ceremony renews the issuing CA's certificate (`sealwrightd import`); a theft of before is dated before."""
     leaf = issue(world)

@@ -8,13 +8,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealwright.audit.losses import take_lost_serials
 from sealwright.audit.walk import Walk
-from sealwright.errors import IntegrityError
+from sealwright.errors import IntegrityError, PolicyViolation
 from sealwright.ledger.entries import CorrectionRecord, CRLEntry, CRLIntentEntry, RevocationRecord
 from sealwright.pki.crl_scope import FULL, scope_of_crl
 from sealwright.pki.revocation import RevocationReason
 from sealwright.pki.serials import format_serial, parse_serial
 from sealwright.statements.kinds import CorrectionStatement, KeyRevocationStatement
 from sealwright.statements.revocations import RevocationOrder, VerifiedRevocation, verify_revocation
+from sealwright.statements.wire import format_time
 
 CRL_LONGEST = timedelta(days=10)
 _KEPT = timedelta(days=3653 + 1)
@@ -119,7 +120,13 @@ def _verify(walk: Walk, order: RevocationOrder, at: datetime) -> VerifiedRevocat
             if reserved is None or reserved.team is None or not reserved.certified:
                 raise IntegrityError(f"serial {serial} is no team's certificate")
             teams[parse_serial(serial)] = reserved.team
-    return verify_revocation(order, roster=walk.roster, teams=teams, now=at)
+    verified = verify_revocation(order, roster=walk.roster, teams=teams, now=at)
+    if verified.revocation_date is not None and verified.revocation_date < walk.began:
+        raise PolicyViolation(
+            f"the date is {format_time(verified.revocation_date)}; this CA began at {format_time(walk.began)}",
+            rule="REV-DATE",
+        )
+    return verified
 
 
 def _block(walk: Walk, serial: str, reason: RevocationReason | None) -> None:

@@ -75,6 +75,8 @@ class Walk:
     earlier: tuple[x509.Certificate, ...] = ()
     """Certificates that the issuing CA had before ``issuing``: same name, same key."""
     index: int = 0
+    first: datetime | None = None
+    """When the ledger began."""
     last: datetime | None = None
     roster: VerifiedRoster | None = None
     policy: PinnedPolicy | None = None
@@ -117,6 +119,12 @@ class Walk:
     def where(self) -> str:
         return f"entry {self.index}"
 
+    @property
+    def began(self) -> datetime:
+        """Before this moment the CA issued nothing: as the signer reckons it (``IssuingAuthority.began``)."""
+        began = self.issuing.not_valid_before_utc
+        return min(began, self.first or began)
+
     def in_force(self) -> tuple[VerifiedRoster, PinnedPolicy]:
         """Roster and policy at this entry. Raises ``IntegrityError`` when there is none that can be believed."""
         if self.roster is None or self.policy is None:
@@ -147,6 +155,7 @@ class Walk:
                 raise IntegrityError(
                     f"it is of {format_time(entry.at)}; an entry before it is of {format_time(self.last)}"
                 )
+        self.first = self.first or entry.at
         self.last = entry.at if self.last is None else max(self.last, entry.at)
 
     def take_start(self, entry: StartEntry) -> None:
