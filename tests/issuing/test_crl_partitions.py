@@ -173,7 +173,8 @@ def test_an_auditor_holds_every_scope_to_its_numbers_and_to_what_was_revoked(div
     files = [crl_path(divided.authority, scope).read_bytes() for scope in scopes]
     divided.stop()
     assert audit(divided, files).problems == []
-    walk = Walk(divided.installed.anchor, divided.installed.issuing, Findings(divided.pki))
+    installed = divided.installed
+    walk = Walk(installed.anchor, installed.root, installed.issuing, Findings(divided.pki))
     at = divided.clock()
     for scope, number_, wrong in (("", 1, 0), ("p3-1", 1, 0), ("p3-1", 2, 0), ("", 2, 0), ("p3-1", 2, 1), ("", 1, 2)):
         intent = CRLIntentEntry(at=at, number=number_, this_update=at, next_update=at + timedelta(days=7), scope=scope)

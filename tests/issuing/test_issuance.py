@@ -13,10 +13,12 @@ from sealwright.issuing.recovery import close_open_intents
 from sealwright.ledger.entries import CertificateEntry, IntentEntry, RefusalEntry, RevocationRecord, parse_entry
 from sealwright.ledger.receipt import check_receipt
 from sealwright.pki.certificates import LintedDraft
+from sealwright.pki.keys import KeyKind, key_kind
 from sealwright.pki.requests import build_csr
-from sealwright.pki.signatures import SignatureScheme
+from sealwright.pki.signatures import SignatureScheme, default_scheme
 from sealwright.points import Point, listen
 from sealwright.statements.receipts import Receipt
+from softpki import software_key
 from world import World, call
 
 
@@ -152,6 +154,18 @@ def test_the_key_of_a_ca_is_refused(world: World) -> None:
         with pytest.raises(PolicyViolation) as caught:
             issue(world, csr=base64.b64encode(csr).decode())
         assert caught.value.rule == "CS-KEY-CA"
+
+
+@pytest.mark.parametrize("name", ["root", "ocsp"])
+def test_an_auditor_names_a_certificate_for_the_key_of_a_ca(
+    world: World, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr("sealwright.installed._secrets_of", lambda *_: frozenset())
+    subject = x509.load_der_x509_csr(world.csr()).subject
+    key = software_key(KeyKind.P384, name) if name == "root" else world.keys[name]
+    csr = build_csr(key, subject, None, default_scheme(key_kind(key.public_key())))
+    issue(world, csr=base64.b64encode(csr).decode())
+    assert [(each.claim, each.rule) for each in audit(world).problems] == [("AUDIT-USE", "CS-KEY-CA")]
 
 
 def test_a_compromised_key_is_blocked_for_ever(world: World) -> None:

@@ -211,8 +211,9 @@ def _check_use(walk: Walk, entry: IntentEntry, certificate: x509.Certificate | N
     if key in walk.compromised:
         raise PolicyViolation("its key is known to be compromised", rule="CS-KEY-COMPROMISED")
     responder = load_der_public_key(decode_base64(walk.in_force()[0].authority.ocsp_key))
-    if key in {_secret(walk.issuing), secret_sha256(responder)}:  # type: ignore[arg-type]  # check_roster loaded it
-        raise PolicyViolation("its key is the CA's own, or its responder's", rule="CS-KEY-CA")
+    own = {_secret(walk.root), _secret(walk.issuing), secret_sha256(responder)}  # type: ignore[arg-type]  # check_roster loaded it
+    if key in own:
+        raise PolicyViolation("its key is a CA's own, or its responder's", rule="CS-KEY-CA")
     renews = statement.get("renews")
     if renews is not None:
         old = walk.serials.get(str(renews))

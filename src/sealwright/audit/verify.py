@@ -77,7 +77,7 @@ def verify_export(export: Export, evidence: Evidence) -> Findings:
         return findings
     anchor, root, (issuing, *earlier) = trust
     earlier += _check_renewed(evidence.renewed, root, issuing, findings)
-    walk, tree = Walk(anchor, issuing, findings, tuple(earlier)), MerkleTree()
+    walk, tree = Walk(anchor, root, issuing, findings, tuple(earlier)), MerkleTree()
     crls = _read_crls(evidence, issuing, findings)
     for data in _entries(export, findings, tree, size):
         _take(walk, data, crls, tree)

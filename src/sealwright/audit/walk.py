@@ -70,6 +70,7 @@ class Walk:
     """What is known up to the present entry."""
 
     anchor: Anchor
+    root: x509.Certificate
     issuing: x509.Certificate
     findings: Findings
     earlier: tuple[x509.Certificate, ...] = ()
