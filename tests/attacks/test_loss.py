@@ -17,11 +17,13 @@ from cryptography import x509
 
 from exports import audit
 from sealwright.errors import InputError, IntegrityError, NotFound, PolicyViolation
+from sealwright.issuing import issuance
 from sealwright.issuing.crl import issue_crl
 from sealwright.issuing.loss import declare_loss, draft_loss
 from sealwright.issuing.recovery import record_start
 from sealwright.ledger.entries import IntentEntry, LossEntry, parse_entry
 from sealwright.ledger.reader import LedgerReader
+from sealwright.pki.serials import parse_serial
 from sealwright.publication.statuses import LedgerStatuses
 from sealwright.statements.kinds import LossStatement
 from sealwright.statements.receipts import Receipt
@@ -251,6 +253,16 @@ def test_after_it_the_signer_goes_on_and_what_was_lost_is_revoked_for_ever(lost:
     world.stop()
     world.start()
     assert world.authority.ledger.read(size) == entry.to_bytes()
+
+
+def test_an_auditor_names_a_lost_serial_that_is_reserved_again(lost: Lost, monkeypatch: pytest.MonkeyPatch) -> None:
+    lost.declare(lost.good())
+    assert lost.world.authority is not None
+    again = parse_serial(f"{lost.certificate.serial_number:x}")
+    del lost.world.authority.index.revoked[again]
+    monkeypatch.setattr(issuance, "new_serial", lambda: again)
+    assert certificate(lost.world).serial_number == again
+    assert [each.claim for each in audit(lost.world).problems] == ["AUDIT-INTENT"]
 
 
 def test_more_that_is_shown_to_be_lost_stops_it_again(lost: Lost, tmp_path: Path) -> None:

@@ -45,6 +45,8 @@ def take_intent(walk: Walk, entry: IntentEntry) -> None:
         if (entry.order is None) == (entry.standing is None):
             raise IntegrityError("an intent is by an order, or by the standing order, and not both")
         certificate = _read(walk, entry)
+        if entry.serial in walk.revoked:  # by a declared loss, and perhaps never reserved here
+            raise IntegrityError(f"serial {entry.serial} was revoked before it was reserved")
         _check_allowed(walk, entry, certificate)
     order: VerifiedOrder | None = None
     if entry.order is not None:
