@@ -11,15 +11,16 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from ceremonies import Cast, Domain, read_entries
+from ceremonies import Cast, Domain, read_entries, write_entries
 from sealwright.ceremony import sitting
 from sealwright.ceremony.begin import new_folder
 from sealwright.ceremony.check import check
-from sealwright.ceremony.clock import utc_now
+from sealwright.ceremony.clock import format_time, parse_time, utc_now
 from sealwright.ceremony.kinds import KINDS
 from sealwright.ceremony.officers import Officers
 from sealwright.ceremony.preparation import prepare
 from sealwright.ceremony.record import load_record
+from sealwright.ceremony.replay import verify_folder
 from sealwright.ceremony.room import Question
 from sealwright.ceremony.script import Kind
 from sealwright.ceremony.sitting import rehearse, run
@@ -380,6 +381,20 @@ def test_production_keeps_to_the_day_it_was_prepared_for(domain: Domain, product
         with pytest.raises(PolicyViolation) as refused:
             run(folder, people=Cast(), rehearsals=(domain.record(Kind.ROOT_GENESIS),), pin_of=lambda _: pin)
         assert refused.value.rule == "CER-WHEN"
+
+
+def test_a_production_record_of_another_day_does_not_verify(domain: Domain, production: tuple[Path, Pin]) -> None:
+    folder, pin = production
+    rehearsal = domain.record(Kind.ROOT_GENESIS)
+    record = run(folder, people=Cast(), rehearsals=(rehearsal,), pin_of=lambda _: pin).path
+    entries = read_entries(record)
+    for days, gone_on in ((31, False), (-2, False), (31, True)):
+        moved = [{**each, "at": format_time(parse_time(each["at"], "at") + timedelta(days=days))} for each in entries]
+        if gone_on:
+            moved[:20] = [*entries[:20], {"entry": "resumed", "step": entries[19]["step"], "at": moved[19]["at"]}]
+        write_entries(record, moved)
+        with pytest.raises(IntegrityError, match="CER-WHEN"):
+            verify_folder(record)
 
 
 def test_production_takes_tokens_by_serial_number_only(domain: Domain, production: tuple[Path, Pin]) -> None:

@@ -6,14 +6,14 @@ tools that are needed, and whether the outputs are still to be made.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from sealwright.ceremony import script as s
 from sealwright.ceremony.actions import check_inputs
 from sealwright.ceremony.artefacts import draft_with_software_keys
-from sealwright.ceremony.clock import format_time, parse_time
 from sealwright.ceremony.conduct import check_belongs
+from sealwright.ceremony.day import check_when
 from sealwright.ceremony.folder import CeremonyFolder, load_folder
 from sealwright.ceremony.keyinputs import check_key_inputs
 from sealwright.ceremony.kinds import KINDS
@@ -25,8 +25,6 @@ from sealwright.ceremony.script import Script
 from sealwright.ceremony.second import check_tool
 from sealwright.ceremony.stores import serials_wanted
 from sealwright.errors import Conflict, IntegrityError, NotReady, PolicyViolation, SealwrightError
-
-EARLIEST, LATEST = timedelta(days=1), timedelta(days=30)
 
 
 def check(path: Path, mode: Mode | None = None) -> tuple[CeremonyFolder, tuple[str, ...]]:
@@ -77,7 +75,7 @@ def still_wanted(folder: CeremonyFolder, now: datetime) -> tuple[str, ...]:
         pin_file = folder.site.pin_file(token)
         if pin_file is not None and not pin_file.is_file():
             wanted.append(f"the PIN file of {token}, {pin_file}")
-    for attempt in (lambda: find_rehearsal(folder, ()), lambda: check_when(folder, now)):
+    for attempt in (lambda: find_rehearsal(folder, ()), lambda: check_when(folder.prepared.plan, now)):
         try:
             attempt()
         except (NotReady, PolicyViolation) as error:
@@ -133,18 +131,6 @@ def _check_names(folder: CeremonyFolder) -> None:
                 rule="CER-TOKEN-TWICE",
                 hint="each token of the script is a token of its own",
             )
-
-
-def check_when(folder: CeremonyFolder, now: datetime) -> None:
-    """CER-WHEN: dates were fixed for a certain day; a ceremony long before or after it would certify another time."""
-    at = parse_time(folder.prepared.plan.at, "prepared.json")
-    if not at - EARLIEST <= now <= at + LATEST:
-        raise PolicyViolation(
-            f"it is {format_time(now)}, and this ceremony was prepared for {format_time(at)}; wanted at most "
-            f"{EARLIEST.days} day before or {LATEST.days} days after",
-            rule="CER-WHEN",
-            hint="is the clock right? Otherwise prepare again, for today",
-        )
 
 
 def _check_digests(folder: CeremonyFolder, mode: Mode) -> None:

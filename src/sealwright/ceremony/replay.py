@@ -13,6 +13,7 @@ from typing import Any
 
 from sealwright.ceremony.actions import check_inputs
 from sealwright.ceremony.conduct import conduct
+from sealwright.ceremony.day import check_recorded
 from sealwright.ceremony.folder import OUTPUTS, QUARANTINE, TRANSCRIPT, load_folder, read_laid_down
 from sealwright.ceremony.kinds import KINDS
 from sealwright.ceremony.materials import Materials
@@ -31,6 +32,8 @@ CANNOT_KNOW = (
     "that the clock was right: times only never run backwards",
     "that nobody copied the token, or watched a PIN being typed",
     "that the record is not a forgery as a whole: keep its head on paper, or in the next ceremony's header",
+    "that the rehearsal which production names took place: replay that record, and compare its head",
+    "that the inputs are the outputs of the record before: replay that one, too",
     "that this was the only time the key signed: a token keeps no account",
 )
 
@@ -114,6 +117,8 @@ def verify_folder(path: Path) -> Findings:
     check_inputs(folder.inputs, folder.prepared.file.inputs)
     journal = Recorded(entries)
     try:
+        if opening.mode == "PRODUCTION":
+            check_recorded(folder.prepared.plan, entries)
         made = conduct(opening.ceremony(folder), recorded_room(journal, outputs, folder.inputs))
         journal.finish()
     except (PolicyViolation, InputError) as error:

@@ -14,11 +14,12 @@ from typing import Any
 from sealwright.ceremony.begin import new_folder
 from sealwright.ceremony.bench import QuarantineBench
 from sealwright.ceremony.certificate import print_certificate
-from sealwright.ceremony.check import check, check_when, find_rehearsal
+from sealwright.ceremony.check import check, find_rehearsal
 from sealwright.ceremony.clock import utc_now
 from sealwright.ceremony.conduct import Ceremony, conduct
 from sealwright.ceremony.console import people_here
 from sealwright.ceremony.continued import ContinuedRoom
+from sealwright.ceremony.day import check_when
 from sealwright.ceremony.folder import (
     TRANSCRIPT,
     CeremonyFolder,
@@ -68,7 +69,7 @@ def run(
 ) -> CeremonyRecord:
     """Production. Raises ``NotReady`` without a rehearsal of the very same script."""
     folder, _ = check(path, "PRODUCTION")
-    check_when(folder, utc_now())
+    check_when(folder.prepared.plan, utc_now())
     head = find_rehearsal(folder, rehearsals)
     tokens = production_tokens(folder.script, folder.site, pin_of)
     return _sit(folder, "PRODUCTION", people or people_here(key_files=folder.site.key_file), record, tokens, head)
@@ -128,7 +129,7 @@ def resume(
     if unattended and opening.attended:
         raise InputError("people began this ceremony, and people have to go on with it", hint="without --unattended")
     if opening.mode == "PRODUCTION":
-        check_when(record, utc_now())
+        check_when(record.prepared.plan, utc_now())
         tokens = production_tokens(record.script, record.site, pin_of)
     else:
         tokens = rehearsal_tokens(record.script, record.site, again=True)
