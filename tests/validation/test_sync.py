@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -176,6 +176,10 @@ FORGERIES: dict[str, Forgery] = {
     "no such reason": lambda p, leaf: _changed(p.answers(leaf, revocation(leaf))[0], reason="boredom"),
     "no such status": lambda p, leaf: _changed(p.answers(leaf)[0], status="unknown"),
     "other times": lambda p, leaf: _changed(p.answers(leaf)[0], next_update=present() + 400 * HOUR),
+    "to be refreshed long ago": lambda p, leaf: _changed(
+        p.answers(leaf)[0], refresh_at=datetime(1900, 1, 1, tzinfo=UTC)
+    ),
+    "to be refreshed when it is over": lambda p, leaf: _changed(p.answers(leaf)[0], refresh_at=present() + 400 * HOUR),
     "garbage": lambda p, leaf: _changed(p.answers(leaf)[0], der=b"\x30\x03\x0a\x01\x00"),
     "an error": lambda p, leaf: _changed(p.answers(leaf)[0], der=b"\x30\x03\x0a\x01\x06"),
     "a changed octet": _flip,
@@ -227,6 +231,39 @@ def test_refuses_files_that_do_not_belong_there(node: Node) -> None:
     found = node.reader.find_object("/crl/issuing-1.crl")
     assert found is not None
     assert found.body == newer.body
+
+
+@pytest.mark.parametrize(
+    ("name", "odd"),
+    [
+        ("ca/issuing-1.cer", {"number": "zz"}),
+        ("ca/issuing-1.p7c", {"number": "1"}),
+        ("ca/issuing-1.cer", {"this_update": present()}),
+        ("ca/issuing-1.p7c", {"next_update": present() + HOUR}),
+        ("ca/issuing-1.cer", {"refresh_at": datetime(1900, 1, 1, tzinfo=UTC)}),
+        ("crl/issuing-1.crl", {"number": "zz"}),
+        ("crl/issuing-1.crl", {"refresh_at": None}),
+        ("crl/issuing-1.crl", {"refresh_at": datetime(1900, 1, 1, tzinfo=UTC)}),
+        ("crl/issuing-1.crl", {"refresh_at": present() + 400 * HOUR}),
+    ],
+    ids=lambda each: each if isinstance(each, str) else next(iter(each)),
+)
+def test_a_file_whose_row_is_odd_is_refused_and_the_others_go_on(
+    node: Node, tmp_path: Path, name: str, odd: dict[str, object]
+) -> None:
+    published, path = node.published, f"/{name}"
+    row = published.database.find_object(path)
+    assert row is not None
+    published.database.put_object(PublishedObject(**(row.model_dump() | odd)))
+    published.publish_crl(root=True)
+    assert node.sync.follow() == 1
+    assert node.sync.refused == 1
+    acceptance = Acceptance(load_installed(published.folder), published.pki.settings)
+    builder = Builder(published.database, tmp_path / "built", published.folder, acceptance, "")
+    reader = SnapshotReader.open(builder.build(present(), lambda: None))
+    assert builder.refused == 1
+    assert reader.find_object("/crl/root-1.crl") is not None
+    reader.close()
 
 
 def test_no_crl_stands_in_another_scopes_place(node: Node) -> None:

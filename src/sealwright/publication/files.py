@@ -6,7 +6,7 @@ in the ledger; any CRL only when its CA signed it and its number goes on. CA cer
 
 import hashlib
 import logging
-from datetime import datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -83,9 +83,9 @@ class CRLFile:
 
     def _row(self, crl: x509.CertificateRevocationList, number: int, body: bytes) -> PublishedObject:
         this_update, next_update = crl.last_update_utc, crl.next_update_utc
-        refresh_at: datetime | None = next_update
-        if self._refresh is not None:
-            refresh_at = this_update + self._refresh
+        refresh_at = next_update
+        if self._refresh is not None and next_update is not None:
+            refresh_at = min(this_update + self._refresh, next_update)
         return PublishedObject(
             path=self._public_path,
             content_type=CRL_TYPE,

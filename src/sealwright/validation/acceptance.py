@@ -60,6 +60,8 @@ class Acceptance:
         """The answer in ``row`` is what the row says, signed by a responder of its CA, and valid now."""
         if not self._is_as_we_write_it(row):
             self._check_foreign(row)
+        if not row.this_update <= row.refresh_at <= row.next_update:
+            raise IntegrityError(f"answer is to be refreshed outside its time: at {row.refresh_at}")
         if row.this_update > now + CLOCK_SKEW:
             raise IntegrityError(f"answer is of the future: thisUpdate {row.this_update}, now {now}")
         if row.next_update <= now:
@@ -139,10 +141,12 @@ class Acceptance:
                 return self._check_crl(row, ca, now, scope)
             match row.path:
                 case path if path == f"/ca/{ca_id}.cer":
+                    _check_timeless(row)
                     if row.body != ca.public_bytes(Encoding.DER) or row.content_type != "application/pkix-cert":
                         raise IntegrityError("it is not the CA's certificate")
                     return None
                 case path if path == f"/ca/{ca_id}.p7c":
+                    _check_timeless(row)
                     if row.content_type != "application/pkcs7-mime" or not _holds_only(row.body, ca):
                         raise IntegrityError("it does not hold the CA's certificate, and that alone")
                     return None
@@ -156,10 +160,13 @@ class Acceptance:
             raise IntegrityError("CRL is another partition than its path says, or the full list in its place")
         if (f"{number:x}", row.content_type) != (row.number, "application/pkix-crl"):
             raise IntegrityError("CRL has another number or type than its row")
-        if (row.this_update, row.next_update) != (crl.last_update_utc, crl.next_update_utc):
+        this_update, next_update, refresh_at = crl.last_update_utc, crl.next_update_utc, row.refresh_at
+        if (row.this_update, row.next_update) != (this_update, next_update):
             raise IntegrityError("CRL has other times than its row")
-        if crl.last_update_utc > now + CLOCK_SKEW:
-            raise IntegrityError(f"CRL is of the future: thisUpdate {crl.last_update_utc}, now {now}")
+        if next_update is None or refresh_at is None or not this_update <= refresh_at <= next_update:
+            raise IntegrityError(f"CRL is to be refreshed outside its time: at {refresh_at}")
+        if this_update > now + CLOCK_SKEW:
+            raise IntegrityError(f"CRL is of the future: thisUpdate {this_update}, now {now}")
 
     def _make_template(self, ca_id: str, responder: bytes) -> AnswerTemplate:
         try:
@@ -241,6 +248,11 @@ def _revocation(row: PublishedAnswer | AnswerRow, serial: int) -> RevocationEntr
     except ValueError as error:
         raise IntegrityError(f"answer has reason {row.reason!r}") from error
     return RevocationEntry(parse_serial(f"{serial:x}"), row.revocation_date, reason)
+
+
+def _check_timeless(row: PublishedObject) -> None:
+    if any(each is not None for each in (row.number, row.this_update, row.next_update, row.refresh_at)):
+        raise IntegrityError("a certificate's row has a number or a time")
 
 
 def _holds_only(body: bytes, ca: x509.Certificate) -> bool:
