@@ -1,6 +1,7 @@
 """Canonical JSON: one spelling, bounded, no field twice."""
 
 import json
+import time
 from enum import IntEnum, StrEnum
 
 import pytest
@@ -117,6 +118,20 @@ def test_parse_json_takes_any_layout_with_the_same_bounds() -> None:
     assert parse_json(b'{ "b": 1,\n "a": 2 }') == {"a": 2, "b": 1}
     with pytest.raises(InputError, match="stands twice"):
         parse_json(b'{"a":1, "a":2}')
+
+
+def test_a_name_that_stands_twice_is_found_among_many_without_comparing_each_with_each() -> None:
+    names = ",".join(f'"{number}":0' for number in range(60_000))
+    data = f'{{{names},"59999":0}}'.encode()
+    begun = time.thread_time()
+    with pytest.raises(InputError, match="'59999' stands twice"):
+        parse_json(data, len(data))
+    assert time.thread_time() - begun < 3  # 0.1 s; each with each is a minute
+
+
+def test_a_long_name_that_stands_twice_is_cut() -> None:
+    with pytest.raises(InputError, match=f"'{'x' * 64}' stands twice"):
+        parse_json(b'{"%b":1,"%b":2}' % (b"x" * 5000, b"x" * 5000))
 
 
 def test_refuses_to_write_what_json_cannot_hold() -> None:

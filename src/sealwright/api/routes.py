@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
 from fastapi import APIRouter, Depends, Query, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from sealwright.api.guard import read_body
@@ -42,15 +43,16 @@ def get_registry(request: Request) -> Registry:
 TheRegistry = Annotated[Registry, Depends(get_registry)]
 
 
+# A foreign body is read in the event loop, and parsed beside it: meanwhile others are answered.
 async def get_statement(request: Request) -> SignedStatement:
-    return parse_signed(await read_body(request))
+    return await run_in_threadpool(parse_signed, await read_body(request))
 
 
 TheStatement = Annotated[SignedStatement, Depends(get_statement)]
 
 
 async def get_order(request: Request) -> RevocationOrder:
-    return parse_order(await read_body(request))
+    return await run_in_threadpool(parse_order, await read_body(request))
 
 
 TheOrder = Annotated[RevocationOrder, Depends(get_order)]

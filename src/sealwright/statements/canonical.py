@@ -5,6 +5,7 @@ below 2^53; serials are strings. What the fields mean is not known here.
 """
 
 import json
+from collections import Counter
 from typing import Any, Final, NoReturn
 
 import rfc8785
@@ -113,9 +114,8 @@ def _too_deep(limit: int) -> InputError:
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result = dict(pairs)
     if len(result) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise InputError(f"JSON field {twice!r} stands twice in one object")
+        ((twice, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise InputError(f"JSON field {twice[:64]!r} stands twice in one object")
     return result
 
 
