@@ -71,6 +71,17 @@ def test_the_next_root_crl_comes_before_the_last_one_ends(calendar: Calendar, do
     )
 
 
+@pytest.mark.parametrize("kind", [Kind.ROOT_GENESIS, Kind.ROOT_CRL, Kind.REVOKE_ISSUING_CA])
+def test_one_root_crl_a_year_is_enough_and_is_due_two_months_before_the_last_one_ends(
+    domain: Domain, kind: Kind
+) -> None:
+    crl = x509.load_der_x509_crl(domain.records[kind].read("root.crl"))
+    assert crl.next_update_utc is not None
+    assert crl.next_update_utc - crl.last_update_utc == timedelta(days=365)
+    before = [domain.records[each] for each in (Kind.ROOT_GENESIS, Kind.ISSUING_CA, kind)]
+    assert crl.next_update_utc - duty(make_calendar(before), "root-crl").begin == timedelta(days=60)
+
+
 def test_records_in_any_order_give_the_newest_register_s_calendar(
     domain: Domain, records: list[CeremonyRecord], calendar: Calendar
 ) -> None:

@@ -141,12 +141,11 @@ def make_key(life: Life, ca: Path, issuing: int, at: datetime) -> None:
 
 
 def yearly_crl(life: Life, ca: Path, at: datetime, kind: Kind = Kind.ROOT_CRL, **inputs: Path) -> CeremonyRecord:
-    """Valid for a year. ``ca`` is ca-ROOT-ISSUING."""
+    """``ca`` is ca-ROOT-ISSUING."""
     number = ca.name.split("-")[1]
-    script, given = life.script(kind, "valid_days = 180", "valid_days = 365"), inputs
     name, tokens = f"crl-{number}-{at:%Y-%m-%d}", {"root": f"root-{number}"}
     shared = SHARED if number == "2" else ()
-    return life.perform(name, kind, at, ca=ca, script=script, tokens=tokens, inputs=given, shared=shared)
+    return life.perform(name, kind, at, ca=ca, tokens=tokens, inputs=inputs, shared=shared)
 
 
 # The chapters

@@ -84,8 +84,8 @@ def test_nothing_is_signed_twice_and_nothing_happens_after_the_end() -> None:
         ('token = "root"\nwho', 'token = "../root"\nwho', "token"),
         ('title = "Root genesis"\n', "", "title is missing"),
         ('title = "Root genesis"', 'title = "Root genesis"\ntitle = "again"', "Cannot overwrite a value"),
-        ("valid_days = 180", "valid_days = 400", "valid_days"),
-        ("valid_days = 180", 'valid_days = "180"', "valid_days"),
+        ("valid_days = 365", "valid_days = 366", "valid_days"),
+        ("valid_days = 365", 'valid_days = "365"', "valid_days"),
     ],
 )
 def test_what_a_script_cannot_say_is_refused_by_name(old: str, new: str, said: str) -> None:
@@ -108,7 +108,7 @@ def test_what_a_script_cannot_say_is_refused_by_name(old: str, new: str, said: s
         ('profile = "root.toml"\n', 'profile = "root.toml"\nkind = "rsa-3072"\n', "CER-SCOPE"),
         ('to = "sign"\noutput = "root.pem"', 'to = "use-token"\noutput = "root.pem"', "CER-SCOPE"),
         ('profile = "root.toml"\n', 'kind = "p-256"\n', "CER-SCOPE"),
-        ("valid_days = 180\n", "", "CER-SCOPE"),
+        ("valid_days = 365\n", "", "CER-SCOPE"),
         ('action = "write-anchor"', 'action = "write-keys"', "CER-SCOPE"),
         ('role = "officer"\nto = "sign"', 'role = "operator"\nto = "sign"', "CER-ORDER"),
     ],

@@ -26,7 +26,7 @@ from sealwright.statements.kinds import RosterStatement, namespace_of
 from sealwright.statements.signed import SignedStatement
 from sealwright.statements.ssh import parse_signature
 
-CRL_LEAD, CA_LEAD, ROOT_LEAD, ROSTER_LEAD = (timedelta(days=days) for days in (30, 90, 365, 14))
+CRL_LEAD, CA_LEAD, ROOT_LEAD, ROSTER_LEAD = (timedelta(days=days) for days in (60, 90, 365, 14))
 """How long before the last moment a duty begins: people have to be found, and a rehearsal comes first."""
 
 ANSWERS_TIME = timedelta(hours=24)
