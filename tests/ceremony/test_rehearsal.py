@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -11,12 +12,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_der_public_key
+from typer.testing import CliRunner
 
-from ceremonies import BEFORE, Domain, read_entries
+from ceremonies import BEFORE, CHECKOUT, Domain, read_entries
 from sealwright.ceremony.clock import utc_now
+from sealwright.ceremony.kinds import KINDS
 from sealwright.ceremony.register import parse_register
 from sealwright.ceremony.script import Kind
 from sealwright.ceremony.second import OtherTools
+from sealwright.cli.ceremony import app
 from sealwright.errors import IntegrityError
 from sealwright.statements.anchor import load_anchor
 
@@ -47,6 +51,26 @@ def test_a_rehearsal_gives_its_outputs_and_leaves_no_quarantine(domain: Domain, 
     assert set(domain.records[kind].outputs) == OUTPUTS[kind]
     assert not (record / "quarantine").exists()
     assert domain.records[kind].mode == "REHEARSAL"
+
+
+LAST = {Kind.ISSUING_CA: Kind.BACKUP, Kind.ROOT_CRL: Kind.ISSUING_CA}
+
+
+@pytest.mark.parametrize("kind", [Kind.ROOT_GENESIS, Kind.ISSUING_KEY, Kind.ISSUING_CA, Kind.ROOT_CRL])
+def test_the_recipe_s_first_command_makes_a_folder_with_every_input(domain: Domain, kind: Kind, tmp_path: Path) -> None:
+    recipe = (CHECKOUT / "ceremonies" / kind / "README.md").read_text()
+    (line,) = re.findall(r"(?m)^    sealwright-ceremony (new .*)$", recipe)
+    places = {
+        "FOLDER": tmp_path / "made",
+        "ca": domain.ca,
+        "officers.toml=officers.toml": f"officers.toml={domain.officers['officers.toml']}",
+        "genesis/production-1": domain.record(Kind.ROOT_GENESIS),
+        "issuing-key/production-1": domain.record(Kind.ISSUING_KEY),
+        "LAST-RECORD": domain.record(LAST.get(kind, kind)),
+    }
+    made = CliRunner().invoke(app, [str(places.get(word, word)) for word in line.split()])
+    assert made.exit_code == 0, made.output
+    assert {each.name for each in (tmp_path / "made/inputs").iterdir()} == set(KINDS[kind].inputs)
 
 
 def test_what_came_out_verifies_with_openssl_strictly_and_with_the_root_s_crl(domain: Domain, tmp_path: Path) -> None:
