@@ -33,7 +33,7 @@ def find_receipt(registry: Registry, key: str) -> Receipt:
         )
     if row.receipt is not None:
         return Receipt.parse(json.loads(row.receipt))
-    with registry.database.writing() as tx:
+    with registry.lock, registry.database.writing() as tx:
         receipt = _make(registry, tx, row.serial)
         tx.request(row.sha256).receipt = receipt.to_bytes().decode()
     return receipt
@@ -48,9 +48,8 @@ def _make(registry: Registry, tx: RegistryTransaction, serial: str) -> Receipt:
     key = registry.verified_rosters(tx)[-1].ledger_key
     size, _ = verify_checkpoint(state.checkpoint, registry.installed.anchor.ledger_origin, key)
     (entry,) = tx.ledger_entries(index, index + 1)
-    with registry.lock:
-        load_tree(registry, tx, state.next_index)
-        proof = registry.tree.inclusion_proof(index, size)
+    load_tree(registry, tx, state.next_index)
+    proof = registry.tree.inclusion_proof(index, size)
     return Receipt(
         certificate=encode_base64(row.certificate),
         issuer=encode_base64(registry.installed.issuing.public_bytes(Encoding.DER)),

@@ -37,7 +37,8 @@ class Registry:
     signer: SignerChannel
     clock: Clock = system_clock
     lock: threading.Lock = field(default_factory=threading.Lock)
-    """Held while the ledger is projected: two threads that read the same entries would only wait for each other."""
+    """Held while the ledger is projected: two threads that read the same entries would only wait for each other.
+    Taken before a transaction begins, never in one: who projects holds it and waits for the database."""
     tree: MerkleTree = field(default_factory=MerkleTree)
     """Of the ledger entries that were read. Only who holds ``lock`` touches it."""
     sending: set[str] = field(default_factory=set)
