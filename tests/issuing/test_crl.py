@@ -1,14 +1,18 @@
 """The issuing CA's CRL: when one is due, what is on it, and that its number only ever increases."""
 
+import threading
 from datetime import datetime, timedelta
+from unittest.mock import patch
 
 import pytest
 from cryptography import x509
 
 import sealwright.issuing.crl as module
+from exports import audit
 from sealwright.errors import TokenError
-from sealwright.issuing.crl import crl_due, crl_path, issue_crl
+from sealwright.issuing.crl import RESOLUTION, crl_due, crl_path, issue_crl
 from sealwright.issuing.crl_books import RETENTION, retained_entries
+from sealwright.issuing.service import _keep_crl
 from sealwright.statements.receipts import Receipt
 from world import World, call
 
@@ -47,6 +51,7 @@ def test_is_due_at_first_after_a_revocation_after_a_day_and_when_its_file_is_gon
     assert not due(world)
     issue_and_revoke(world)
     assert due(world)
+    world.clock.pass_(seconds=1)
     make_crl(world)
     assert not due(world)
     world.clock.pass_(hours=23)
@@ -89,6 +94,40 @@ def test_numbers_increase_through_restarts_and_failures(world: World, monkeypatc
     world.stop()
     world.start()
     assert number(make_crl(world)) == first + 3  # the numbers that failed are never used again
+
+
+def test_no_two_crls_begin_at_the_same_second(world: World) -> None:
+    """Their Last-Modified would be equal, and Java would go on with the first: at once after a restart, or while the
+    clock stands still because it was ahead."""
+    first, again = make_crl(world), make_crl(world)
+    world.stop()
+    world.start()
+    last = make_crl(world)
+    assert again.last_update_utc == first.last_update_utc + RESOLUTION
+    assert last.last_update_utc == again.last_update_utc + RESOLUTION
+    assert audit(world).problems == []
+
+
+def test_what_is_revoked_within_a_second_is_on_one_crl_and_none_is_of_the_future(world: World) -> None:
+    """Three revocations in each of three seconds, by a clock and events that know no other time."""
+    made: list[tuple[datetime, x509.CertificateRevocationList]] = []
+    authority, renew, stop = world.authority, threading.Event(), threading.Event()
+    assert authority is not None
+
+    def pause(seconds: float | None = None) -> bool:
+        made.append((world.clock(), x509.load_der_x509_crl(crl_path(authority).read_bytes())))
+        for _ in range(3):
+            issue_and_revoke(world)
+        world.clock.pass_(seconds=seconds or 0)
+        if len(made) == 4:
+            stop.set()
+        return stop.is_set()
+
+    with patch.object(stop, "wait", pause), patch.object(renew, "wait", lambda _: True):
+        _keep_crl(authority, renew, stop)
+    assert [len(list(crl)) for _, crl in made] == [0, 3, 6, 9]
+    assert all(crl.last_update_utc == now for now, crl in made)
+    assert len({now for now, _ in made}) == 4
 
 
 def test_a_failed_crl_does_not_hide_that_one_is_due(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

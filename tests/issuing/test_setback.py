@@ -52,6 +52,7 @@ def restored(world: World, tmp_path: Path) -> tuple[tuple[bytes, ...], str]:
     shutil.copytree(world.installed.ledger, tmp_path / "backup")
     world.start()
     issue(world)
+    world.clock.pass_(seconds=1)
     issue_crl(world.authority)
     world.stop()
     copy = copy_of(world)

@@ -8,6 +8,7 @@ replaced atomically; while none can be made, the last good one stays.
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from sealwright.errors import IntegrityError
 from sealwright.hsm.private_keys import check_ready
@@ -19,6 +20,10 @@ from sealwright.pki.crl import read_crl
 from sealwright.pki.crl_book import CRLFields, lint_book, sign_book
 from sealwright.pki.crl_scope import FULL, all_scopes, crl_file_name
 from sealwright.points import Point, reached
+
+RESOLUTION: Final = timedelta(seconds=1)
+"""No two CRLs of a scope have the same thisUpdate, which is their Last-Modified: Java does not look at the second one.
+Who makes many waits that long before the next, so that none is of the future."""
 
 
 def crl_path(authority: IssuingAuthority, scope: str = FULL) -> Path:
@@ -44,8 +49,10 @@ def crl_due(authority: IssuingAuthority, now: datetime, scope: str = FULL) -> bo
 def issue_crl(authority: IssuingAuthority, scope: str = FULL) -> Path:
     """Draft, lint, reserve the number, sign, record, publish. Returns the file."""
     with authority.lock:
-        now = authority.time_for_revocation()
         settings, index, path = authority.settings, authority.index, crl_path(authority, scope)
+        now = authority.time_for_revocation()
+        if (last := index.last_crls.get(scope)) is not None:
+            now = max(now, last.at + RESOLUTION)
         if authority.crl_books is None:
             authority.crl_books = CRLBooks(authority.installed.crls)
         books = authority.crl_books

@@ -28,7 +28,7 @@ from sealwright.hsm.supervision import Supervisor
 from sealwright.installed import load_installed
 from sealwright.issuing.authority import IssuingAuthority
 from sealwright.issuing.clock import Clock, hear_operator, system_clock
-from sealwright.issuing.crl import crl_due, crl_scopes, issue_crl
+from sealwright.issuing.crl import RESOLUTION, crl_due, crl_scopes, issue_crl
 from sealwright.issuing.denials import deny
 from sealwright.issuing.feed import answer_feed
 from sealwright.issuing.fence import claim
@@ -293,7 +293,10 @@ def _only(call: SignerCall, *names: str) -> None:
 
 
 def _keep_crl(authority: IssuingAuthority, renew: threading.Event, stop: threading.Event) -> None:
-    """Make a CRL when one is due. A failure is logged and tried again; the last good CRL stays meanwhile."""
+    """Make a CRL when one is due. A failure is logged and tried again; the last good CRL stays meanwhile.
+
+    All that is revoked within a second is on the next one together (``RESOLUTION``).
+    """
     throwaway_key(key_kind(authority.installed.issuing.public_key()))  # a second of work that no order should wait for
     while not stop.is_set():
         try:
@@ -303,6 +306,7 @@ def _keep_crl(authority: IssuingAuthority, renew: threading.Event, stop: threadi
             log.error("no new CRL: %s", error)  # noqa: TRY400  # the message is the whole story
         except Exception:
             log.exception("no new CRL")
+        stop.wait(RESOLUTION.total_seconds())
         renew.wait(_CRL_CLOCK_SECONDS)
         renew.clear()
 
