@@ -19,7 +19,7 @@ from sealwright.installed import load_installed
 from sealwright.pki.ocsp import CertIDForm, cert_id
 from sealwright.pki.revocation import RevocationEntry, RevocationReason
 from sealwright.pki.serials import SerialNumber
-from sealwright.store.publication import open_publication
+from sealwright.store.publication import PublishedObject, open_publication
 from sealwright.validation import build as build_module
 from sealwright.validation.acceptance import Acceptance
 from sealwright.validation.build import Builder
@@ -231,6 +231,33 @@ def test_one_that_is_built_again_goes_back_in_nothing(node: Node, databases: Dat
     assert found is not None
     assert found.revoked
     assert reader.number("/crl/issuing-1.crl") == node.published.crl_number
+    reader.close()
+
+
+def test_one_that_is_built_again_keeps_what_it_has_where_a_row_is_refused(node: Node) -> None:
+    published = node.published
+    leaf = published.publish(published.issue())
+    node.build()
+    forged = published.answers(leaf)
+    for each in forged:
+        each.der = each.der[:-1] + bytes((each.der[-1] ^ 1,))
+    stranger = published.answers(published.issue(label="other"))[0]
+    stranger.ca_id = "nobody"
+    published.database.put_answers([*forged, stranger])
+    for path in ("/crl/issuing-1.crl", "/ca/issuing-1.cer"):
+        row = published.database.find_object(path)
+        assert row is not None
+        row.number = "ff"
+        published.database.put_object(row)
+    published.database.put_object(PublishedObject(path="/\u0131", content_type="text/html", body=b"?"))
+    assert node.build().refused == 6
+    reader = node.read()
+    for form in CertIDForm:
+        assert reader.find(form, cert_id(form, published.pki.issuing), leaf.serial_number) is not None
+    assert reader.find_object("/ca/issuing-1.cer") is not None
+    assert reader.find_object("/crl/issuing-1.crl") is not None
+    assert reader.number("/crl/issuing-1.crl") == published.crl_number
+    assert reader.freshness().answers == 2
     reader.close()
 
 

@@ -32,7 +32,7 @@ from sealwright.publication.root_answers import read_root_answer
 from sealwright.store.publication import GOOD, REVOKED, PublishedAnswer, PublishedObject, open_publication
 from sealwright.validation.acceptance import Acceptance
 from sealwright.validation.build import Builder
-from sealwright.validation.snapshot import Record, SnapshotReader, SnapshotWriter
+from sealwright.validation.snapshot import Progress, Record, SnapshotReader, SnapshotWriter
 from sealwright.validation.sync import Synchroniser
 from softpki import soft_pki
 
@@ -200,6 +200,70 @@ def test_refuses(node: Node, forge: Forgery) -> None:
     assert node.sync.follow() == 0
     assert node.sync.refused == 1
     assert node.find(leaf.serial_number) is None
+
+
+def progress_of(node: Node) -> Progress:
+    found = node.reader.progress()
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize("is_new", [False, True], ids=["the same process", "another process"])
+def test_what_is_of_the_future_is_let_in_when_its_time_has_come(node: Node, *, is_new: bool) -> None:
+    """presign's clock was ahead, and is right again: nobody writes the row once more."""
+    published, minute = node.published, timedelta(minutes=1)
+    leaf = published.publish(published.issue())
+    node.sync.follow()
+    dead = RevocationEntry(SerialNumber(leaf.serial_number), present() + 3 * minute, RevocationReason.KEY_COMPROMISE)
+    node.force(*published.answers(leaf, dead, now=present() + 3 * minute))
+    assert (node.sync.follow(), node.sync.refused) == (0, 2)
+    held = progress_of(node)
+    # What comes meanwhile is taken at once, what waits is not looked at again; that the database was seen is told.
+    other = published.publish(published.issue(label="other"))
+    node.clock[0] += minute
+    assert (node.sync.follow(), node.sync.follow(), node.sync.refused) == (2, 0, 2)
+    node.clock[0] += minute / 2
+    assert (node.sync.follow(), node.sync.refused) == (0, 2)
+    assert node.find(other.serial_number) is not None
+    assert progress_of(node) == dataclasses.replace(held, looked=int(node.clock[0].timestamp()))
+    if is_new:
+        acceptance = Acceptance(load_installed(published.folder), published.pki.settings)
+        node.sync = Synchroniser(published.database, node.writer, acceptance, lambda: node.clock[0])
+        assert (node.sync.follow(), node.sync.refused) == (2, 2)
+    node.clock[0] += 5 * minute
+    assert node.sync.follow() == 4
+    found = node.find(leaf.serial_number)
+    assert found is not None
+    assert found.revoked is True
+    assert progress_of(node).change == published.database.state()[1]
+    assert node.sync.follow() == 0
+
+
+def test_a_crl_of_the_future_is_let_in_when_its_time_has_come(node: Node) -> None:
+    """The node's own clock is behind."""
+    right = node.clock[0]
+    node.clock[0] -= timedelta(minutes=3)
+    node.published.publish_crl()
+    assert (node.sync.follow(), node.sync.refused) == (0, 1)
+    node.clock[0] = right
+    assert node.sync.follow() == 1
+    assert node.reader.number("/crl/issuing-1.crl") == node.published.crl_number
+
+
+def test_what_a_node_with_a_slow_clock_built_is_made_good_when_its_clock_is_right(node: Node, tmp_path: Path) -> None:
+    published = node.published
+    leaf = published.publish(published.issue())
+    acceptance = Acceptance(load_installed(published.folder), published.pki.settings)
+    builder = Builder(published.database, tmp_path / "built", published.folder, acceptance, "")
+    built = builder.build(present() - HOUR, lambda: None)
+    assert builder.refused == 4
+    writer = SnapshotWriter(built)
+    sync = Synchroniser(published.database, writer, acceptance, present)
+    sync.follow()
+    found = writer.reader().find(CertIDForm.SHA1, cert_id(CertIDForm.SHA1, published.pki.issuing), leaf.serial_number)
+    assert found is not None
+    assert writer.reader().find_object("/crl/issuing-1.crl") is not None
+    writer.close()
 
 
 def _object(path: str, body: bytes, content_type: str = "application/pkix-cert") -> PublishedObject:

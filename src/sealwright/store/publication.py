@@ -89,6 +89,7 @@ class AnswerRow(NamedTuple):
     next_update: datetime
     refresh_at: datetime
     der: bytes
+    change: int
 
 
 class AnswerState(NamedTuple):

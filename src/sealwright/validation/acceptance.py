@@ -41,8 +41,16 @@ CLOCK_SKEW = timedelta(seconds=60)
 """How far ahead presign's clock may be."""
 
 
+class NotYet(IntegrityError):
+    """Nothing is wrong with it, but it is of the future: a clock is. ``at``: from when it may be let in."""
+
+    def __init__(self, what: str, this_update: datetime, now: datetime) -> None:
+        super().__init__(f"{what} is of the future: thisUpdate {this_update}, now {now}")
+        self.at = this_update - CLOCK_SKEW
+
+
 class Acceptance:
-    """Raises ``IntegrityError`` or ``PolicyViolation`` for what is not to be served."""
+    """Raises ``IntegrityError`` or ``PolicyViolation`` for what is not to be served; ``NotYet`` if later it may be."""
 
     def __init__(self, installed: Installed, settings: PKISettings) -> None:
         self.root_id = settings.root.id
@@ -63,7 +71,7 @@ class Acceptance:
         if not row.this_update <= row.refresh_at <= row.next_update:
             raise IntegrityError(f"answer is to be refreshed outside its time: at {row.refresh_at}")
         if row.this_update > now + CLOCK_SKEW:
-            raise IntegrityError(f"answer is of the future: thisUpdate {row.this_update}, now {now}")
+            raise NotYet("answer", row.this_update, now)
         if row.next_update <= now:
             raise IntegrityError(f"answer is over: nextUpdate {row.next_update}, now {now}")
 
@@ -166,7 +174,7 @@ class Acceptance:
         if next_update is None or refresh_at is None or not this_update <= refresh_at <= next_update:
             raise IntegrityError(f"CRL is to be refreshed outside its time: at {refresh_at}")
         if this_update > now + CLOCK_SKEW:
-            raise IntegrityError(f"CRL is of the future: thisUpdate {this_update}, now {now}")
+            raise NotYet("CRL", this_update, now)
 
     def _make_template(self, ca_id: str, responder: bytes) -> AnswerTemplate:
         try:

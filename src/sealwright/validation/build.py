@@ -1,7 +1,8 @@
 """A snapshot made from nothing: everything in the publication database, checked, into a new generation.
 
 The one that is served stays until this one is whole, and what it knows is kept: no answer of the new one is older than
-its own, nor good where it says revoked. One that is damaged is not read again: it is believed in nothing.
+its own, nor good where it says revoked, and where a row is refused its own stays. One that is damaged is not read
+again: it is believed in nothing.
 """
 
 import logging
@@ -13,11 +14,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from sealwright.errors import IntegrityError, PolicyViolation
+from sealwright.errors import IntegrityError, PolicyViolation, SealwrightError
 from sealwright.pki.ocsp_query import CertIDForm
 from sealwright.pki.serials import parse_serial
-from sealwright.store.publication import AnswerRow, Publication
-from sealwright.validation.acceptance import Acceptance
+from sealwright.store.publication import AnswerRow, Publication, PublishedObject
+from sealwright.validation.acceptance import Acceptance, NotYet
 from sealwright.validation.checking import Judged, judge_all
 from sealwright.validation.generations import check_file, find_current, make_current, new_generation
 from sealwright.validation.records import object_record, step_back
@@ -60,12 +61,13 @@ class Builder:
         self._installed, self._acceptance, self._pki = installed, acceptance, pki
         self._believe_old = believe_old
         self._before: SnapshotReader | None = None
+        self._mark = 0
         self.refused = 0
 
     def build(self, now: datetime, go: Go) -> Path:
         """Returns the generation, which is current now. Raises what the database and the disk raise."""
         begun = time.monotonic()
-        identity, change = self._publication.state()  # first: what comes later is followed later
+        identity, self._mark = self._publication.state()  # first: what comes later is followed later
         total = self._publication.count_answers()
         with ExitStack() as resources:
             self._before = self._open_before(resources)
@@ -79,7 +81,7 @@ class Builder:
                     self._refuse(what, "it says good of what the root's CRL lists")
                     count -= 1
                 transaction.put_freshness(Freshness(count, 0, 0))
-                transaction.put_progress(Progress(identity, change, int(now.timestamp())))
+                transaction.put_progress(Progress(identity, self._mark, int(now.timestamp())))
             writer.sync()
         make_current(self._folder, generation)
         log.info("built %s: %d answers in %.1f s", generation.name, count, time.monotonic() - begun)
@@ -117,35 +119,50 @@ class Builder:
             yield batch
 
     def _take(self, transaction: SnapshotTransaction, judged: Judged) -> int:
-        row = judged.row
-        if judged.refused:
-            self._refuse(f"answer for {row.ca_id} {row.serial} {row.form}", judged.refused)
+        row, packed, place = judged.row, judged.packed, self._place(judged.row)
+        before = None if self._before is None or place is None else self._before.find(*place)
+        wrong = judged.refused or (step_back(before, unpack(packed)) if before is not None else "")
+        if wrong:
+            self._refuse(f"answer for {row.ca_id} {row.serial} {row.form}", wrong)
+            packed = b"" if before is None else pack(before)
+        if judged.is_early:
+            self._look_again(row)
+        if place is None or not packed:
             return 0
-        form, serial, packed = CertIDForm(row.form), parse_serial(row.serial), judged.packed
-        hashes = self._acceptance.hashes(row.ca_id, form)
-        if self._before is not None:
-            before = self._before.find(form, hashes, serial)
-            wrong = step_back(before, unpack(packed))
-            if wrong and before is not None:
-                self._refuse(f"answer for {row.ca_id} {row.serial} {row.form}", wrong)
-                packed = pack(before)
-        transaction.put_packed(form, hashes, serial, packed)
+        transaction.put_packed(*place, packed)
         return 1
+
+    def _place(self, row: AnswerRow) -> tuple[CertIDForm, tuple[bytes, bytes], int] | None:
+        """Where an answer stands in a snapshot; None when its row names no such place."""
+        try:
+            form = CertIDForm(row.form)
+            return form, self._acceptance.hashes(row.ca_id, form), parse_serial(row.serial)
+        except (ValueError, SealwrightError):
+            return None
 
     def _take_objects(self, transaction: SnapshotTransaction, now: datetime) -> None:
         for row in self._publication.objects_since(0):
+            before = None if self._before is None else self._before.find_object(row.path)
+            before_number = 0 if self._before is None or before is None else self._before.number(row.path)
+            wrong, record, number = "", before, before_number
             try:
                 self._acceptance.check_object(row, now)
             except (IntegrityError, PolicyViolation) as error:
-                self._refuse(row.path, str(error))
-                continue
-            record, number = object_record(row), None if row.number is None else int(row.number, 16)
-            before = None if self._before is None else self._before.find_object(row.path)
-            before_number = 0 if self._before is None else self._before.number(row.path)
-            if before is not None and (step_back(before, record) or (number or 0) < before_number):
-                self._refuse(row.path, "it is older than the one that is served")
-                record, number = before, before_number
-            transaction.put_object(row.path, record, number)
+                wrong = str(error)
+                if isinstance(error, NotYet):
+                    self._look_again(row)
+            else:
+                record, number = object_record(row), int(row.number or "0", 16)
+                if before is not None and (step_back(before, record) or number < before_number):
+                    wrong, record, number = "it is older than the one that is served", before, before_number
+            if wrong:
+                self._refuse(row.path, wrong)
+            if record is not None:
+                transaction.put_object(row.path, record, number or None)
+
+    def _look_again(self, row: AnswerRow | PublishedObject) -> None:
+        """``sync`` does, when it follows from before this row's change."""
+        self._mark = min(self._mark, row.change - 1)
 
     def _refuse(self, what: str, why: str) -> None:
         self.refused += 1

@@ -17,17 +17,18 @@ from sealwright.errors import IntegrityError, PolicyViolation
 from sealwright.installed import load_installed
 from sealwright.pki.settings import load_settings
 from sealwright.store.publication import AnswerRow
-from sealwright.validation.acceptance import Acceptance
+from sealwright.validation.acceptance import Acceptance, NotYet
 from sealwright.validation.records import answer_record
 from sealwright.validation.snapshot import pack
 
 
 class Judged(NamedTuple):
-    """``packed`` is the record; empty when ``refused`` says why there is none."""
+    """``packed`` is the record; empty when ``refused`` says why there is none. ``is_early``: later it may be let in."""
 
     row: AnswerRow
     packed: bytes
     refused: str
+    is_early: bool = False
 
 
 def load_acceptance(folder: Path) -> Acceptance:
@@ -43,7 +44,7 @@ def judge(acceptance: Acceptance, rows: Sequence[AnswerRow], now: datetime) -> l
         try:
             acceptance.check_answer(row, now)
         except (IntegrityError, PolicyViolation) as error:
-            judged.append(Judged(row, b"", str(error)))
+            judged.append(Judged(row, b"", str(error), isinstance(error, NotYet)))
         else:
             judged.append(Judged(row, pack(answer_record(row)), ""))
     return judged

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from sealwright.errors import IntegrityError, PolicyViolation, SealwrightError
 from sealwright.installed import load_installed
@@ -24,7 +24,7 @@ from sealwright.pki.ocsp_query import CertIDForm
 from sealwright.pki.serials import parse_serial
 from sealwright.store.notices import Notices
 from sealwright.store.publication import Publication, PublishedAnswer, PublishedObject, open_publication
-from sealwright.validation.acceptance import Acceptance
+from sealwright.validation.acceptance import Acceptance, NotYet
 from sealwright.validation.build import Builder
 from sealwright.validation.checking import load_acceptance
 from sealwright.validation.config import SyncConfig
@@ -47,14 +47,35 @@ class Stopped(Exception):
     """The parent wants us to end, or is gone."""
 
 
+class _Later(NamedTuple):
+    """Rows that are not yet let in: of which change, and from when they may be."""
+
+    change: int
+    at: datetime
+
+
+class _Held(NamedTuple):
+    """Some rows are not yet let in. All up to ``change`` was looked at, and before ``until`` need not be again."""
+
+    identity: str
+    change: int
+    until: datetime
+
+
 class Synchroniser:
-    """One pass is ``follow``."""
+    """One pass is ``follow``.
+
+    The progress in the snapshot stays before what is not yet let in, so that it is looked at again when its time has
+    come, also by who comes after us.
+    """
 
     def __init__(
         self, publication: Publication, snapshot: SnapshotWriter, acceptance: Acceptance, clock: Clock
     ) -> None:
         self._publication, self._snapshot, self._acceptance = publication, snapshot, acceptance
         self._clock = clock
+        self._later: set[_Later] = set()
+        self._held: _Held | None = None
         self.refused = 0
         """Rows that were not let in, since the start."""
 
@@ -62,14 +83,21 @@ class Synchroniser:
         """Take in all that changed. Returns how many records are new in the snapshot."""
         identity, change = self._publication.state()
         now = self._clock()
-        before = self._snapshot.progress()
-        seen = before.change if before is not None and before.identity == identity and before.change <= change else 0
         looked = int(now.timestamp())
-        if seen == change and before is not None and before.identity == identity:
+        before = self._snapshot.progress()
+        if before is not None and (before.identity != identity or before.change > change):
+            before = None
+        mark = 0 if before is None else before.change
+        held = self._held
+        if held is not None and (held.identity != identity or held.change > change or held.until <= now):
+            held = None
+        seen = mark if held is None else held.change
+        if seen == change and before is not None:
             if looked - before.looked >= _HEARTBEAT_SECONDS:
                 with self._snapshot.write() as transaction:
-                    transaction.put_progress(Progress(identity, change, looked))
+                    transaction.put_progress(Progress(identity, mark, looked))
             return 0
+        self._later = set() if held is None else {_Later(mark + 1, held.until)}
         taken = 0
         # CRLs and answers of one change are written by one transaction each; the mark moves when both are in.
         objects = self._publication.objects_since(seen)
@@ -79,8 +107,10 @@ class Synchroniser:
                 self._withdraw(transaction)
         for _, answers in self._publication.batches(seen, _BATCH):
             taken += self._take_answers(answers, now)
+        mark = min([change, *(each.change - 1 for each in self._later)])
         with self._snapshot.write() as transaction:
-            transaction.put_progress(Progress(identity, change, looked))
+            transaction.put_progress(Progress(identity, mark, looked))
+        self._held = _Held(identity, change, min(each.at for each in self._later)) if self._later else None
         return taken
 
     def _take_answers(self, rows: Sequence[PublishedAnswer], now: datetime) -> int:
@@ -95,7 +125,7 @@ class Synchroniser:
         try:
             self._acceptance.check_answer(row, now)
         except (IntegrityError, PolicyViolation) as error:
-            self._refuse(f"answer for {row.ca_id} {row.serial} {row.form}", str(error))
+            self._turn_away(row, f"answer for {row.ca_id} {row.serial} {row.form}", error)
             return False
         return True
 
@@ -113,7 +143,7 @@ class Synchroniser:
         try:
             self._acceptance.check_object(row, now)
         except (IntegrityError, PolicyViolation) as error:
-            self._refuse(row.path, str(error))
+            self._turn_away(row, row.path, error)
             return 0
         record, number = object_record(row), None if row.number is None else int(row.number, 16)
         wrong = step_back(transaction.object(row.path), record)
@@ -128,6 +158,11 @@ class Synchroniser:
     def _withdraw(self, transaction: SnapshotTransaction) -> None:
         for what in withdraw_good(transaction, self._acceptance):
             self._refuse(what, "it says good of what the root's CRL lists")
+
+    def _turn_away(self, row: PublishedAnswer | PublishedObject, what: str, error: SealwrightError) -> None:
+        if isinstance(error, NotYet):
+            self._later.add(_Later(row.change, error.at))
+        self._refuse(what, str(error))
 
     def _refuse(self, what: str, why: str) -> None:
         self.refused += 1
