@@ -1,5 +1,6 @@
 """What officers agree to, they sign with their own keys, and so do officers and witness the whole record."""
 
+import io
 import json
 import subprocess
 import sys
@@ -12,13 +13,14 @@ from ceremonies import Cast, Domain, Entries, copy_record, forge, own_key, publi
 from sealwright.ceremony.begin import new_folder
 from sealwright.ceremony.clock import utc_now
 from sealwright.ceremony.consent import CONSENT
+from sealwright.ceremony.people import TerminalPeople
 from sealwright.ceremony.preparation import prepare
 from sealwright.ceremony.record import CeremonyRecord, load_record
 from sealwright.ceremony.replay import verify_folder
 from sealwright.ceremony.script import Kind
 from sealwright.ceremony.signing import RECORD
 from sealwright.ceremony.sitting import rehearse, resume, run, sign_record
-from sealwright.errors import IntegrityError, NotFound, NotReady, PolicyViolation
+from sealwright.errors import InputError, IntegrityError, NotFound, NotReady, PolicyViolation
 from sealwright.statements.ssh_sign import sign_with_key
 
 pytestmark = pytest.mark.xdist_group("ceremony")
@@ -140,6 +142,27 @@ def test_a_production_record_counts_when_quorum_and_witness_have_signed(record: 
         load_record(record)
     sign_record(record, name, Cast())
     assert load_record(record)
+
+
+@pytest.mark.parametrize(("name", "gives"), [("grace", "the anchor"), ("rehearsal-witness", "the transcript")])
+def test_a_record_that_is_signed_with_somebody_else_s_key_is_a_slip_of_the_hand(
+    record: Path, name: str, gives: str
+) -> None:
+    (record / f"signatures/{name}.sig").unlink()
+    people = Cast()
+    people.keys[name] = "ada"
+    with pytest.raises(InputError, match="the signature was made by") as refused:
+        sign_record(record, name, people)
+    assert f"wants the key that {gives} gives to {name}" in refused.value.hint
+    assert not (record / f"signatures/{name}.sig").exists()
+
+
+def test_a_key_file_that_is_not_there_is_noticed_before_a_touch_is_asked_for(record: Path, tmp_path: Path) -> None:
+    (record / "signatures/grace.sig").unlink()
+    said = io.StringIO()
+    with pytest.raises(NotFound, match="absent"):
+        sign_record(record, "grace", TerminalPeople(said, key_files=lambda _: tmp_path / "absent"))
+    assert said.getvalue() == ""
 
 
 def test_resume_of_a_closed_record_asks_for_what_is_not_signed(record: Path) -> None:

@@ -55,6 +55,7 @@ class TerminalPeople:
         path = self._key_file(name, required=required)
         if path is None:
             return None
+        read_public_key(path)  # a file that is not there is noticed before anybody reaches for a token
         self.tell(f"{name} signs {hashlib.sha256(message).hexdigest()} with {key}. A FIDO key wants to be touched.")
         return sign_message(path, namespace, message)
 

@@ -37,15 +37,15 @@ from sealwright.ceremony.record import CeremonyRecord, load_record
 from sealwright.ceremony.recorded import recorded_room
 from sealwright.ceremony.replay import verify_folder
 from sealwright.ceremony.room import People, Room
-from sealwright.ceremony.script import Kind
+from sealwright.ceremony.script import Kind, Role
 from sealwright.ceremony.second import OtherTools
-from sealwright.ceremony.signing import RECORD, lay_signature
+from sealwright.ceremony.signing import RECORD, Signatory, lay_signature
 from sealwright.ceremony.software import describe_software
 from sealwright.ceremony.stores import production_tokens, rehearsal_tokens
 from sealwright.ceremony.tokens import LivingTokens
 from sealwright.ceremony.transcript import LENGTH_LIMIT, RESUMABLE, Continued, Transcript, parse_written
 from sealwright.durable import read_file, replace_file
-from sealwright.errors import InputError, NotFound, NotReady, SealwrightError
+from sealwright.errors import InputError, IntegrityError, NotFound, NotReady, SealwrightError
 from sealwright.hsm.pin import Pin
 from sealwright.statements.ssh import verify_signature
 
@@ -195,30 +195,41 @@ def _conduct(ceremony: Ceremony, room: Room, journal: Transcript | Continued, pl
 
 
 def sign_record(path: Path, name: str, people: People) -> None:
-    """``name``'s signature over the head of a record in which they were present. Raises ``NotFound``, ``Conflict``."""
+    """``name``'s signature over the head of a record in which they were present.
+
+    Raises ``NotFound`` for who was not, ``InputError``, ``Conflict``.
+    """
     findings = verify_folder(path)
     if name not in findings.signatories:
         raise NotFound(
             f"{name} was not there with a key; there were {', '.join(findings.signatories) or 'nobody'}",
             hint="a record is signed by its officers and its witness",
         )
-    signatory = findings.signatories[name]
-    armored = people.sign(name, RECORD, signatory.message(findings.head), str(signatory.key), required=True) or ""
-    verify_signature(armored, signatory.message(findings.head), RECORD, signatory.key)
-    lay_signature(path, name, armored)
+    _sign_as(findings.signatories[name], path, findings.head, people, required=True)
+
+
+def _sign_as(signatory: Signatory, place: Path, head: str, people: People, *, required: bool) -> None:
+    """Raises ``InputError`` for another key than theirs: no harm is done, a hand has slipped."""
+    name, message = signatory.name, signatory.message(head)
+    armored = people.sign(name, RECORD, message, str(signatory.key), required=required)
+    if armored is None:
+        return
+    try:
+        verify_signature(armored, message, RECORD, signatory.key)
+    except IntegrityError as error:
+        gives = "the anchor" if signatory.role is Role.OFFICER else "the transcript"
+        raise InputError(
+            error.message, hint=f"`sign RECORD --as {name} --key FILE` wants the key that {gives} gives to {name}"
+        ) from error
+    lay_signature(place, name, armored)
 
 
 def _sign_head(place: Path, people: People) -> None:
     """Those who are still there sign at once; in a rehearsal, whoever brought a key."""
     findings = verify_folder(place)
-    for name, signatory in findings.signatories.items():
-        if signatory in findings.signed:
-            continue
-        message = signatory.message(findings.head)
-        armored = people.sign(name, RECORD, message, str(signatory.key), required=bool(findings.unsigned))
-        if armored is not None:
-            verify_signature(armored, message, RECORD, signatory.key)
-            lay_signature(place, name, armored)
+    for signatory in findings.signatories.values():
+        if signatory not in findings.signed:
+            _sign_as(signatory, place, findings.head, people, required=bool(findings.unsigned))
 
 
 def _print(place: Path, people: People) -> CeremonyRecord:
