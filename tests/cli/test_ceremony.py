@@ -171,6 +171,7 @@ def test_nobody_at_the_terminal_ends_a_ceremony(room: Path, prepared: Path) -> N
         (["new", "root-genesis", "x", "--input", "officers.toml"], 3, "wanted NAME=PATH"),
         (["new", "root-genesis", "x", "--input", "roster.toml=officers.toml"], 3, "has no input roster.toml"),
         (["new", "issuing-ca", "x", "--from", "g"], 11, "is not a record"),
+        (["new", "root-genesis", "x", "--ca", "absent"], 11, "absent is not a folder"),
         (["prepare", "absent"], 11, "is not a folder"),
         (["prepare", "g", "--at", "tomorrow"], 3, "'tomorrow'"),
         (["check", "ca"], 11, "script.toml"),
@@ -178,11 +179,13 @@ def test_nobody_at_the_terminal_ends_a_ceremony(room: Path, prepared: Path) -> N
         (["run", "g", "--unattended"], 3, "rehearsals only"),
         (["verify", "g"], 11, "is not a record"),
         (["rehearse", "g", "--record", "ca"], 12, "exists already"),
+        (["inventory", "--site", "g/site.toml"], 3, "g/site.toml names no module"),
         (["inventory"], 3, "no PKCS#11 module was named"),
         (["inventory", "--module", "absent.so"], 6, "absent.so is not there"),
         (["media", "read", "in", "ca", "x"], 11, "manifest.json is not there"),
         (["media", "write", "out", "absent", "ca"], 11, "is the medium mounted"),
         (["calendar", "g"], 11, "is not a record"),
+        (["calendar", "g", "--ca", "absent"], 11, "absent/profiles is not a folder"),
     ],
 )
 def test_what_is_wrong_is_one_error_with_its_code(

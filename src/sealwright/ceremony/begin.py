@@ -98,6 +98,8 @@ def _site(script: Script) -> bytes:
 def _collect(script: Script, ca: Path | None, records: Sequence[Path], inputs: Mapping[str, Path]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     if ca is not None:
+        if not ca.is_dir():
+            raise NotFound(f"{ca} is not a folder", hint="--ca names the folder with pki.toml and profiles/")
         for name in script.inputs:
             place = ca / name if name == "pki.toml" else ca / "profiles" / name
             if place.is_file():

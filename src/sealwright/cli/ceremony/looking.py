@@ -18,7 +18,7 @@ from sealwright.ceremony.site import Site, parse_site
 from sealwright.ceremony.words import spell_rows
 from sealwright.cli.edge import print_json
 from sealwright.durable import read_file, replace_file, write_new
-from sealwright.errors import InputError
+from sealwright.errors import InputError, NotFound
 from sealwright.hsm.pin import Pin
 from sealwright.pki.profiles import CertificateProfile, load_profiles
 from sealwright.statements.canonical import parse_json
@@ -48,6 +48,10 @@ def inventory(
     """Which tokens there are and, with --open, what is on them. Reads only; nothing on a token is changed."""
     place = parse_site(read_file(site), folder=site.absolute().parent, source=str(site)) if site else None
     library = module or (place.module if place else None)
+    if library is None and site is not None:
+        raise InputError(
+            f"{site} names no module", hint='module = "/usr/lib/softhsm/libsofthsm2.so" in it, or --module FILE'
+        )
     if library is None:
         raise InputError(
             "no PKCS#11 module was named", hint="--module /usr/lib/softhsm/libsofthsm2.so, or --site site.toml"
@@ -118,9 +122,10 @@ def calendar(
     Every record is replayed first. Take the records that exist: the newest register among them counts.
     """
     now = parse_time(at, "--at") if at else utc_now()
+    profiles = tuple(_profiles(ca).values()) if ca else ()
     made = make_calendar(
         [load_record(record) for record in records],
-        profiles=tuple(_profiles(ca).values()) if ca else (),
+        profiles=profiles,
         roster=parse_signed(read_file(roster)) if roster else None,
         responder=read_certificate(read_file(responder), str(responder)) if responder else None,
     )
@@ -158,4 +163,6 @@ def _print_calendar(made: Calendar, now: datetime) -> None:
 
 
 def _profiles(ca: Path) -> Mapping[str, CertificateProfile]:
+    if not (ca / "profiles").is_dir():
+        raise NotFound(f"{ca / 'profiles'} is not a folder", hint="--ca names the folder with pki.toml and profiles/")
     return load_profiles({str(path): read_file(path) for path in sorted((ca / "profiles").glob("*.toml"))})
