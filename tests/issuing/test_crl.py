@@ -1,6 +1,7 @@
 """The issuing CA's CRL: when one is due, what is on it, and that its number only ever increases."""
 
 import threading
+from dataclasses import replace
 from datetime import datetime, timedelta
 from unittest.mock import patch
 
@@ -10,9 +11,11 @@ from cryptography import x509
 import sealwright.issuing.crl as module
 from exports import audit
 from sealwright.errors import TokenError
+from sealwright.issuing import crl_books
 from sealwright.issuing.crl import RESOLUTION, crl_due, crl_path, issue_crl
 from sealwright.issuing.crl_books import RETENTION, retained_entries
 from sealwright.issuing.service import _keep_crl
+from sealwright.pki.revocation import RevocationReason
 from sealwright.statements.receipts import Receipt
 from world import World, call
 
@@ -167,3 +170,48 @@ def test_claims_no_expired_certificate_that_it_dropped(world: World) -> None:
         assert [entry.serial_number for entry in crl] == listed
         assert kept_since(crl) == world.clock.now - RETENTION
         assert (expiry >= kept_since(crl)) is bool(listed)
+
+
+@pytest.mark.parametrize(("hours", "again", "listed"), [(0, True, 1), (6, False, 1), (6, True, 0), (30, False, 0)])
+def test_an_auditor_takes_the_crls_of_the_day_on_which_an_entry_is_dropped(
+    world: World, hours: int, again: bool, listed: int
+) -> None:
+    """The signer looks for what is over once a day, and when it starts."""
+    serial = issue_and_revoke(world)
+    assert world.authority is not None
+    over = world.authority.index.issued[serial].not_after + RETENTION  # type: ignore[index]
+    world.clock.now = over - timedelta(minutes=1)
+    crls = [issue_crl(world.authority).read_bytes()]
+    world.clock.now = over + timedelta(hours=hours)
+    if again:
+        world.stop()
+        world.start()
+    crls.append(issue_crl(world.authority).read_bytes())
+    assert [len(list(x509.load_der_x509_crl(each))) for each in crls] == [1, listed]
+    assert audit(world, crls).problems == []
+
+
+@pytest.mark.parametrize("lie", ["dropped", "kept", "reason", "date", "nextUpdate"])
+def test_an_auditor_names_a_crl_that_says_something_else_than_the_ledger(
+    world: World, monkeypatch: pytest.MonkeyPatch, lie: str
+) -> None:
+    serial = issue_and_revoke(world)
+    assert world.authority is not None
+    second, over = timedelta(seconds=1), world.authority.index.issued[serial].not_after + RETENTION  # type: ignore[index]
+    revoked, fields, late = world.authority.index.revoked, module.CRLFields, world.clock() + timedelta(days=8)
+    match lie:
+        case "dropped":
+            world.clock.now = over
+            monkeypatch.setattr(crl_books, "RETENTION", RETENTION - second)
+        case "kept":
+            world.clock.now = over + timedelta(days=2) + second
+            monkeypatch.setattr(crl_books, "RETENTION", RETENTION + timedelta(days=3))
+        case "reason":
+            revoked[serial] = replace(revoked[serial], reason=RevocationReason.CESSATION_OF_OPERATION)  # type: ignore[index]
+        case "date":
+            revoked[serial] = replace(revoked[serial], at=revoked[serial].at - second)  # type: ignore[index]
+        case _:
+            monkeypatch.setattr(module, "CRLFields", lambda **them: replace(fields(**them), next_update=late))
+    crl = issue_crl(world.authority).read_bytes()
+    assert [each.claim for each in audit(world).problems] == []
+    assert [each.claim for each in audit(world, [crl]).problems] == ["AUDIT-CRL"]

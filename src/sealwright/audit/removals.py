@@ -18,8 +18,10 @@ from sealwright.statements.revocations import RevocationOrder, VerifiedRevocatio
 from sealwright.statements.wire import format_time
 
 CRL_LONGEST = timedelta(days=10)
-_KEPT = timedelta(days=3653 + 1)
-"""What is over may stay on the list until the signer looks for it, once a day."""
+_KEPT = timedelta(days=3653)
+"""So long after the end of its certificate a serial is on the list."""
+_LINGERS = timedelta(days=2)
+"""And it may stay on it until the signer looks for what is over, once a day."""
 
 
 def take_revocation(walk: Walk, entry: RevocationRecord) -> None:
@@ -35,7 +37,7 @@ def take_revocation(walk: Walk, entry: RevocationRecord) -> None:
                 raise IntegrityError(f"serial {serial} was never reserved")
             if serial in walk.revoked:
                 raise IntegrityError(f"serial {serial} is revoked a second time")
-            walk.revoked[serial] = entry.revocation_date
+            walk.revoked[serial], walk.reasons[serial] = entry.revocation_date, entry.reason
             walk.told[serial] = (entry.at, entry.at)
             _block(walk, serial, entry.reason)
         if (blocked := entry.blocked_secret) is not None:
@@ -93,7 +95,7 @@ def take_correction(walk: Walk, entry: CorrectionRecord) -> None:
                 raise IntegrityError(
                     f"the correction of serial {serial} is later than what it corrects, or was overtaken"
                 )
-            walk.revoked[serial] = entry.revocation_date
+            walk.revoked[serial], walk.reasons[serial] = entry.revocation_date, entry.reason
             walk.told[serial] = (told, entry.at)
             _block(walk, serial, entry.reason)
         live = [each for each in _with_key(walk, entry.serials, entry.reason) if each not in walk.revoked]
@@ -143,7 +145,7 @@ def _named(entry: RevocationRecord | CorrectionRecord) -> str:
 def take_crl_intent(walk: Walk, entry: CRLIntentEntry) -> None:
     with walk.findings.check("AUDIT-CRL", walk.where):
         before = max(walk.crl_numbers.get(entry.scope, 0), walk.crl_floor)
-        walk.crl_numbers[entry.scope], walk.crl_open = max(before, entry.number), (entry.scope, entry.number)
+        walk.crl_numbers[entry.scope], walk.crl_open = max(before, entry.number), entry
         if entry.number <= before:
             which = f" of {entry.scope}" if entry.scope else ""
             raise IntegrityError(f"CRL number {entry.number}{which} after {before}")
@@ -157,7 +159,7 @@ def take_crl(walk: Walk, entry: CRLEntry, given: dict[str, x509.CertificateRevoc
     """``given``: CRLs that the auditor has, by digest. Each is taken out when its entry is met."""
     with walk.findings.check("AUDIT-CRL", walk.where):
         reserved, walk.crl_open = walk.crl_open, None
-        if (entry.scope, entry.number) != reserved:
+        if reserved is None or (entry.scope, entry.number) != (reserved.scope, reserved.number):
             raise IntegrityError(f"CRL {entry.number} was not the one reserved before it")
         crl = given.pop(entry.sha256, None)
         if crl is None:  # not among those that the auditor has; one of theirs with this number would be
@@ -172,21 +174,41 @@ def take_crl(walk: Walk, entry: CRLEntry, given: dict[str, x509.CertificateRevoc
             raise IntegrityError(f"the CRL with this digest has number {number}, not {entry.number}")
         if scope_of_crl(crl) != entry.scope:
             raise IntegrityError(f"the CRL with this digest is not {entry.scope or 'the full list'}")
-        wanted = {serial: date for serial, date in walk.revoked.items() if _is_listed(walk, serial, entry)}
-        listed = {format_serial(each.serial_number): each.revocation_date_utc for each in crl}
-        if listed != wanted:
-            missing = sorted(wanted.keys() ^ listed.keys()) or ["the dates"]
-            raise IntegrityError(f"CRL {number} does not list what the ledger revoked: {', '.join(missing[:3])}")
+        if (crl.last_update_utc, crl.next_update_utc) != (reserved.this_update, reserved.next_update):
+            raise IntegrityError(f"CRL {number} is not good for the time that was reserved with its number")
+        listed = {format_serial(each.serial_number): (each.revocation_date_utc, _reason(each)) for each in crl}
+        wrong = [
+            serial
+            for serial in sorted(walk.revoked.keys() | listed.keys())
+            if listed.get(serial) not in _allowed(walk, serial, entry)
+        ]
+        if wrong:
+            raise IntegrityError(f"CRL {number} does not say what the ledger does of {', '.join(wrong[:3])}")
 
 
-def _is_listed(walk: Walk, serial: str, entry: CRLEntry) -> bool:
-    """The full list has every serial, a partition those whose certificates name it; for ten years after their end."""
+def _allowed(walk: Walk, serial: str, entry: CRLEntry) -> tuple[tuple[datetime, str | None] | None, ...]:
+    """What this CRL may say of a serial, since when and why; None is nothing.
+
+    The full list has every serial, a partition those whose certificates name it; for ten years after their end.
+    """
     reserved = walk.serials.get(serial)
-    if reserved is None or reserved.certificate is None:
-        return entry.scope == FULL
-    if reserved.certified and entry.at > reserved.certificate.not_valid_after_utc + _KEPT:
-        return False
-    return entry.scope in (FULL, reserved.scope)
+    scopes = {FULL} if reserved is None else {FULL, reserved.scope}
+    if serial not in walk.revoked or entry.scope not in scopes:
+        return (None,)
+    said = walk.revoked[serial], walk.reasons.get(serial)
+    if reserved is None or reserved.certificate is None or not reserved.certified:
+        return (said,)
+    over = entry.at - (reserved.certificate.not_valid_after_utc + _KEPT)
+    if over <= timedelta(0):
+        return (said,)
+    return (said, None) if over <= _LINGERS else (None,)
+
+
+def _reason(revoked: x509.RevokedCertificate) -> str | None:
+    try:
+        return revoked.extensions.get_extension_for_class(x509.CRLReason).value.reason.value
+    except x509.ExtensionNotFound:
+        return None
 
 
 def _number(crl: x509.CertificateRevocationList) -> int:

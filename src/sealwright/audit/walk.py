@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes
 from sealwright.audit.findings import Findings
 from sealwright.errors import IntegrityError
 from sealwright.ledger.entries import (
+    CRLIntentEntry,
     Entry,
     PolicyEntry,
     RefusalEntry,
@@ -25,6 +26,7 @@ from sealwright.ledger.entries import (
 )
 from sealwright.pki.certificates import IssuerRecord
 from sealwright.pki.crl_scope import FULL, scope_of_tbs
+from sealwright.pki.revocation import RevocationReason
 from sealwright.statements.anchor import Anchor
 from sealwright.statements.kinds import LossStatement
 from sealwright.statements.pinned import PinnedPolicy, read_policy
@@ -98,6 +100,8 @@ class Walk:
     keys: dict[str, list[str]] = field(default_factory=dict)
     """Key -> what teams hold for it, by serial."""
     revoked: dict[str, datetime] = field(default_factory=dict)
+    reasons: dict[str, RevocationReason | None] = field(default_factory=dict)
+    """Why, of those that were not lost."""
     told: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
     """Serial -> when it was first told revoked, and when what is told of it was last changed."""
     unfinished: RevocationOrder | None = None
@@ -106,8 +110,8 @@ class Walk:
     """Statements that corrected something: each counts once."""
     crl_numbers: dict[str, int] = field(default_factory=dict)
     """The highest that was reserved, by scope."""
-    crl_open: tuple[str, int] | None = None
-    """Scope and number of the CRL that was reserved last, until its CRL follows."""
+    crl_open: CRLIntentEntry | None = None
+    """The CRL that was reserved last, until it follows."""
     losses: list[LossStatement] = field(default_factory=list)
     ordered_by_loss: set[str] = field(default_factory=set)
     """Serials that the declaration of a loss revokes, until that revocation follows."""
