@@ -1,15 +1,23 @@
 """Logins: a challenge is answered once, by a key on the roster, for this very server."""
 
+import base64
+import contextlib
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+import sqlalchemy as sa
 
+from databases import Databases
 from office import SERVER, Office
 from sealwright.errors import AccessDenied, PolicyViolation
-from sealwright.registration import login as room
 from sealwright.registration.login import check_token, login, new_challenge
+from sealwright.registration.registry import Registry
 from sealwright.registration.rosters import publish_roster
 from sealwright.statements.signed import SignedStatement
+from sealwright.store.models import ChallengeRow, SessionRow
+from sealwright.store.registry import RegistryDB
 
 
 def answer(office: Office, person: str = "alice", **changes: object) -> SignedStatement:
@@ -107,16 +115,82 @@ def test_who_leaves_the_roster_is_logged_out(office: Office) -> None:
 def test_challenges_that_nobody_answers_fill_no_disk_and_lock_nobody_out(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(room, "CHALLENGES_OPEN", 3)
     first = answer(office)
-    for _ in range(2):
-        office.world.clock.now += timedelta(seconds=1)
-        new_challenge(office.registry)
+    with monkeypatch.context() as patch:
+        patch.setattr(RegistryDB, "writing", None)
+        assert len({new_challenge(office.registry).nonce for _ in range(2000)}) == 2000
     assert login(office.registry, first).person == "alice"
-    forgotten = answer(office)
-    for _ in range(3):
-        office.world.clock.now += timedelta(seconds=1)
-        newest = answer(office)
-    with pytest.raises(AccessDenied, match="challenge"):
-        login(office.registry, forgotten)
-    assert login(office.registry, newest).person == "alice"
+
+
+def test_a_challenge_is_good_after_a_restart_and_at_another_registry_of_the_database_and_once_at_all(
+    office: Office,
+) -> None:
+    signed, another = answer(office), Registry.open(office.config, clock=office.world.clock)
+    login(another, signed)
+    for registry in (office.registry, another):
+        with pytest.raises(AccessDenied, match="used"):
+            login(registry, signed)
+    another.database.close()
+
+
+def test_a_challenge_that_is_sent_to_many_at_once_is_used_once(office: Office) -> None:
+    signed, ready = answer(office), threading.Barrier(4)
+
+    def send(_: int) -> bool:
+        ready.wait()
+        with contextlib.suppress(AccessDenied):
+            return bool(login(office.registry, signed).token)
+        return False
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(send, range(4))) == 1
+
+
+def test_a_challenge_is_over_after_five_minutes(office: Office) -> None:
+    late, last = new_challenge(office.registry), new_challenge(office.registry)
+    office.world.clock.now += timedelta(minutes=4, seconds=59)
+    login(office.registry, answer(office, challenge=last.nonce))
+    office.world.clock.now += timedelta(seconds=1)
+    with pytest.raises(AccessDenied, match="over"):
+        login(office.registry, answer(office, challenge=late.nonce))
+
+
+def test_a_challenge_that_was_changed_is_refused(office: Office) -> None:
+    given = base64.b64decode(new_challenge(office.registry).nonce)
+    for position in range(len(given)):
+        changed = bytes(octet ^ (number == position) for number, octet in enumerate(given))
+        with pytest.raises(AccessDenied, match="never given"):
+            login(office.registry, answer(office, challenge=base64.b64encode(changed).decode()))
+    for data in (given[:-1], given + b"0", given[:24], given[24:]):
+        with pytest.raises(AccessDenied, match="never given"):
+            login(office.registry, answer(office, challenge=base64.b64encode(data).decode()))
+
+
+def test_another_spelling_of_a_challenge_that_was_used_is_refused(office: Office) -> None:
+    nonce = new_challenge(office.registry).nonce
+    login(office.registry, answer(office, challenge=nonce))
+    last = nonce.rstrip("=")[-1]
+    spellings = [nonce.rstrip("=")[:-1] + chr(ord(last) + 1) + "==", nonce.rstrip("=")]
+    assert base64.b64decode(spellings[0]) == base64.b64decode(nonce)
+    for spelling in spellings:
+        with pytest.raises(AccessDenied):
+            login(office.registry, answer(office, challenge=spelling))
+
+
+def test_a_challenge_that_was_used_is_remembered_for_a_clock_that_is_behind(office: Office) -> None:
+    signed = answer(office)
+    login(office.registry, signed)
+    office.world.clock.now += timedelta(minutes=6)
+    login(office.registry, answer(office))
+    office.world.clock.now -= timedelta(minutes=5)
+    with pytest.raises(AccessDenied, match="used"):
+        login(office.registry, signed)
+
+
+def test_what_is_over_is_forgotten(office: Office, databases: Databases) -> None:
+    login(office.registry, answer(office))
+    office.world.clock.now += timedelta(hours=1)
+    login(office.registry, answer(office))
+    with databases.as_owner(office.config.database) as connection:
+        for table in (ChallengeRow, SessionRow):
+            assert len(connection.execute(sa.select(table)).all()) == 1

@@ -1,5 +1,6 @@
 """Real databases of both kinds; what only a SQLite file can do asks for ``file``."""
 
+import contextlib
 import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -237,12 +238,23 @@ def test_what_expires_is_neither_revoked_nor_renewed_by_what_is_good(url: str) -
     database.close()
 
 
-def test_a_challenge_is_used_once_and_in_time(url: str) -> None:
+def test_a_challenge_is_used_once(url: str) -> None:
     database = RegistryDB(url)
-    with database.writing() as tx:
-        tx.add(ChallengeRow(nonce="a", expires_at=NOW + timedelta(minutes=1)))
-        tx.add(ChallengeRow(nonce="b", expires_at=NOW))
-        assert tx.use_challenge("a", NOW)
-        assert not tx.use_challenge("a", NOW)
-        assert not tx.use_challenge("b", NOW)
+    for outcome in (contextlib.nullcontext(), pytest.raises(Conflict)):
+        with outcome, database.writing() as tx:
+            tx.add(ChallengeRow(nonce="a", expires_at=NOW))
     database.close()
+
+
+def test_each_database_has_a_login_key_of_its_own_that_stays(url: str, databases: Databases) -> None:
+    def key(url: str) -> bytes:
+        database = RegistryDB(url)
+        with database.reading() as tx:
+            secret = tx.login_key()
+        database.close()
+        return secret
+
+    first = key(url)
+    upgrade("registry", url)
+    assert len(first) == 32
+    assert key(url) == first != key(databases.new("registry"))

@@ -1,5 +1,8 @@
 """Logins, for reading: a one-time challenge, signed with a key on the roster, becomes a bearer token for 15 minutes.
 
+Anybody may ask for challenges, so nothing is kept of one that was only asked for: it says itself when it ends, under a
+MAC with a key that the registries on a database share. One that was answered is kept until it is over.
+
 The token is ``id.secret``; the database has the secret's SHA-256. A token stays good only while its person and key
 are on the roster. Nothing is written with a token: what changes anything is a statement of its own.
 """
@@ -9,21 +12,22 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from sealwright.errors import AccessDenied, NotReady
+from sealwright.errors import AccessDenied, Conflict, NotReady
 from sealwright.registration.registry import Registry
 from sealwright.statements.checks import check_signer, check_statement
 from sealwright.statements.kinds import LoginStatement
 from sealwright.statements.people import Officer
 from sealwright.statements.signed import SignedStatement
 from sealwright.statements.ssh_keys import SSHPublicKey
+from sealwright.statements.wire import decode_base64, encode_base64
 from sealwright.store.models import ChallengeRow, SessionRow
 
 CHALLENGE_LIFE = timedelta(minutes=5)
 TOKEN_LIFE = timedelta(minutes=15)
-CHALLENGES_OPEN = 2000
-"""At once. Anybody may ask for one; the oldest go first, so that who asks for many fills no disk and bars nobody."""
+_BODY = 24
+"""Octets of a challenge before its MAC: 8 say when it ends, in seconds since 1970, the others are random."""
 
 _LOGIN_HINT = "the client logs in by itself: is your key on the roster, and is `sealwright init` done?"
 
@@ -43,13 +47,9 @@ class Login:
 
 
 def new_challenge(registry: Registry) -> Challenge:
-    now = registry.clock()
-    row = ChallengeRow(nonce=secrets.token_hex(32), expires_at=now + CHALLENGE_LIFE)
-    with registry.database.writing() as tx:
-        tx.forget_logins_before(now)
-        tx.keep_newest_challenges(CHALLENGES_OPEN - 1)
-        tx.add(row)
-    return Challenge(row.nonce, registry.config.url, row.expires_at)
+    expires_at = registry.clock() + CHALLENGE_LIFE
+    body = int(expires_at.timestamp()).to_bytes(8, "big") + secrets.token_bytes(_BODY - 8)
+    return Challenge(encode_base64(body + _mac(registry, body)), registry.config.url, expires_at)
 
 
 def login(registry: Registry, signed: SignedStatement) -> Login:
@@ -79,11 +79,38 @@ def login(registry: Registry, signed: SignedStatement) -> Login:
         key_identity=key.identity,
         expires_at=now + TOKEN_LIFE,
     )
-    with registry.database.writing() as tx:
-        if not tx.use_challenge(statement.challenge, now):
-            raise AccessDenied("this login challenge was used, is over, or was never given", hint="log in again")
-        tx.add(row)
+    used = ChallengeRow(nonce=statement.challenge, expires_at=_end_of(registry, statement.challenge, now))
+    try:
+        with registry.database.writing() as tx:
+            tx.forget_logins_before(now - CHALLENGE_LIFE)  # the clock of another registry may be behind
+            tx.add(used, row)
+    except Conflict:
+        raise _void() from None
     return Login(f"{session_id}.{secret}", statement.person, row.expires_at)
+
+
+def _end_of(registry: Registry, nonce: str, now: datetime) -> datetime:
+    """When a challenge ends that a registry on this database gave. Raises ``AccessDenied`` for any other, and after."""
+    try:
+        data = decode_base64(nonce)  # one spelling: another would be used a second time
+    except ValueError:
+        raise _void() from None
+    body, mac = data[:_BODY], data[_BODY:]
+    if not hmac.compare_digest(mac, _mac(registry, body)):
+        raise _void()
+    expires_at = datetime.fromtimestamp(int.from_bytes(body[:8], "big"), UTC)
+    if expires_at <= now:
+        raise _void()
+    return expires_at
+
+
+def _mac(registry: Registry, body: bytes) -> bytes:
+    with registry.database.reading() as tx:
+        return hmac.digest(tx.login_key(), body, "sha256")[:16]
+
+
+def _void() -> AccessDenied:
+    return AccessDenied("this login challenge was used, is over, or was never given", hint="log in again")
 
 
 def check_token(registry: Registry, token: str | None) -> str:

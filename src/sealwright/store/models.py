@@ -1,7 +1,8 @@
 """The registry's tables. Documents are kept as the signed JSON they came in; columns beside them only serve queries.
 
 ``requests``, ``decisions`` and roster proposals are what people sent. ``certificates``, ``revocations``, ``leaves`` and
-``projection`` are read off the ledger and can be made again. ``challenges`` and ``sessions`` are short-lived.
+``projection`` are read off the ledger and can be made again. ``challenges`` and ``sessions`` are short-lived, and
+``login_key`` is made with the tables.
 """
 
 from datetime import datetime
@@ -158,7 +159,18 @@ class ProjectionState(RegistryTable, table=True):
     checkpoint: str = Field(default="", sa_type=Text)
 
 
+class LoginKeyRow(RegistryTable, table=True):
+    """What registries on this database know their challenges by: one row, made by the migration."""
+
+    __tablename__ = "login_key"
+
+    id: int = Field(default=1, primary_key=True, sa_column_kwargs={"autoincrement": False})
+    secret: bytes = Field(sa_type=LargeBinary)
+
+
 class ChallengeRow(RegistryTable, table=True):
+    """A challenge that was answered, until it is over."""
+
     __tablename__ = "challenges"
 
     nonce: str = Field(primary_key=True, max_length=64)

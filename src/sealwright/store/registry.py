@@ -20,6 +20,7 @@ from sealwright.store.models import (
     ChallengeRow,
     DecisionRow,
     LeafRow,
+    LoginKeyRow,
     ProjectionState,
     RequestRow,
     RequestState,
@@ -241,19 +242,9 @@ class RegistryTransaction:
     def session(self, session_id: str) -> SessionRow | None:
         return self._session.get(SessionRow, session_id)
 
-    def keep_newest_challenges(self, count: int) -> None:
-        """Remove all challenges but the ``count`` that end last."""
-        older = select(ChallengeRow.nonce).order_by(col(ChallengeRow.expires_at).desc()).offset(count)
-        self._run(sa.delete(ChallengeRow).where(col(ChallengeRow.nonce).in_(older)))
-
-    def use_challenge(self, nonce: str, now: datetime) -> bool:
-        """Take a challenge away; False when it was not there, or is over. Nobody can take it twice."""
-        return (
-            self._run(
-                sa.delete(ChallengeRow).where(col(ChallengeRow.nonce) == nonce, col(ChallengeRow.expires_at) > now)
-            )
-            == 1
-        )
+    def login_key(self) -> bytes:
+        """The secret that every registry on this database has."""
+        return self._session.exec(select(LoginKeyRow.secret)).one()
 
     def forget_logins_before(self, now: datetime) -> None:
         """Remove challenges and sessions that are over."""

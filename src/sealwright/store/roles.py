@@ -30,6 +30,7 @@ GRANTS: Mapping[Database, Mapping[str, Mapping[str, str]]] = {
             "suspensions": "SELECT, INSERT, DELETE",
             "leaves": "SELECT, INSERT, DELETE",
             "projection": _MADE_AGAIN,
+            "login_key": "SELECT",
             "challenges": "SELECT, INSERT, DELETE",
             "sessions": "SELECT, INSERT, DELETE",
         },
