@@ -129,7 +129,7 @@ def test_cross_certificates_go_to_verifiers_and_not_into_either_root_s_pki(pki: 
 
 
 def test_a_crl_that_has_ended_is_not_published(pki: Path, domain: Domain) -> None:
-    refused(pki, domain.records[Kind.ROOT_CRL], PolicyViolation, "IMPORT-ENDED", NOW + timedelta(days=200))
+    refused(pki, domain.records[Kind.ROOT_CRL], PolicyViolation, "IMPORT-ENDED", NOW + timedelta(days=366))
 
 
 # The root's OCSP answers
@@ -199,7 +199,7 @@ def test_answers_are_never_replaced_by_older_ones(pki: Path, domain: Domain, goo
 
 
 def test_answers_that_have_ended_are_not_published(pki: Path, good: CeremonyRecord) -> None:
-    refused(pki, good, PolicyViolation, "IMPORT-ENDED", NOW + timedelta(days=200))
+    refused(pki, good, PolicyViolation, "IMPORT-ENDED", NOW + timedelta(days=366))
 
 
 def test_answers_of_another_root_are_refused(world: World, good: CeremonyRecord) -> None:
