@@ -42,9 +42,9 @@ def console(registry: TheRegistry) -> HTMLResponse:
 
 
 def _facts(registry: Registry) -> list[tuple[str, Any]]:
-    installed = registry.installed
+    installed, counts = registry.installed, registry.counts.at(registry.clock(), registry.database)
     with registry.database.reading() as tx:
-        counts, entries = tx.counts(), tx.projection_size()
+        entries = tx.projection_size()
     return [
         ("PKI id", installed.anchor.pki_id),
         ("Root", f"{installed.root.subject.rfc4514_string()}"),

@@ -14,6 +14,7 @@ from sealwright.errors import NotReady
 from sealwright.installed import Installed, load_installed
 from sealwright.ledger.tree import MerkleTree
 from sealwright.registration.config import RegistryConfig
+from sealwright.registration.counts import Counts
 from sealwright.statements.pinned import PinnedPolicy, read_policy
 from sealwright.statements.roster import VerifiedRoster, check_roster
 from sealwright.statements.signed import SignedStatement, parse_signed
@@ -43,6 +44,7 @@ class Registry:
     """Of the ledger entries that were read. Only who holds ``lock`` touches it."""
     sending: set[str] = field(default_factory=set)
     """Requests whose order is with the signer now: nobody sends it a second time meanwhile."""
+    counts: Counts = field(default_factory=Counts)
     rosters: tuple[tuple[str, VerifiedRoster], ...] = ()
     """After each roster and suspension so far, by its digest, the oldest first: a chain is verified once."""
 
