@@ -57,6 +57,8 @@ async def get_order(request: Request) -> RevocationOrder:
 
 TheOrder = Annotated[RevocationOrder, Depends(get_order)]
 Limit = Annotated[int, Query(ge=1, le=LIST_LIMIT)]
+Number = Annotated[int, Query(ge=0, le=2**31 - 1)]
+"""Of an entry or a version: as many as a database's integer holds."""
 
 
 def get_reader(request: Request, registry: TheRegistry) -> str:
@@ -107,7 +109,7 @@ def get_tlog(registry: TheRegistry, name: str) -> Response:
 
 
 @reads.get("/roster")
-def get_roster(registry: TheRegistry, after: Annotated[int, Query(ge=0, le=2**31)] = 0) -> dict[str, Any]:
+def get_roster(registry: TheRegistry, after: Number = 0) -> dict[str, Any]:
     """The rosters after version ``after``, to be verified one after the other, and those that wait for signatures."""
     chain = roster_chain(registry)
     return {
@@ -153,7 +155,7 @@ def get_request(registry: TheRegistry, key: str) -> dict[str, Any]:
 def get_certificates(
     registry: TheRegistry,
     team: str | None = None,
-    before: int | None = None,
+    before: Number | None = None,
     limit: Limit = LIST_LIMIT,
     *,
     detail: bool = False,
