@@ -1,6 +1,7 @@
 """The paper: a page that needs nothing but a printer, and says what the files say."""
 
 import re
+import shutil
 import subprocess
 from html import unescape
 from html.parser import HTMLParser
@@ -11,6 +12,7 @@ import pytest
 from ceremonies import OFFICERS, Cast, Domain, copy_record, forge
 from sealwright.ceremony.begin import new_folder
 from sealwright.ceremony.clock import utc_now
+from sealwright.ceremony.folder import load_folder
 from sealwright.ceremony.pages import ROOM, digest_of, group, table
 from sealwright.ceremony.paper import print_record, print_script
 from sealwright.ceremony.preparation import prepare
@@ -187,6 +189,29 @@ def test_a_wrong_answer_is_an_exception_of_the_record(domain: Domain, tmp_path: 
     assert "accepted: no" in exceptions
     assert "by no means" not in exceptions
     assert "exception sheet" in exceptions
+
+
+def test_a_ceremony_that_stopped_has_a_paper_too_that_says_so(domain: Domain, tmp_path: Path) -> None:
+    record = copy_record(domain.record(Kind.ROOT_CRL), tmp_path / "record")
+    shutil.rmtree(record / "outputs")
+
+    def stop(entries: list[dict[str, object]]) -> None:
+        del entries[30:]
+        last = {name: entries[-1][name] for name in ("at", "step")}
+        entries.append({**last, "entry": "stopped", "error": "WrongPin", "message": "the <PIN> was refused"})
+
+    forge(record, stop)
+    html = print_record(record).decode()
+    Page(html.encode())
+    assert "record of one that stopped" in html
+    assert "the &lt;PIN&gt; was refused" in html
+    assert "Nothing came of it" in html
+    assert html.count('<div class="step">') < len(load_folder(record).script.steps)
+    assert "stopped" in html.split("<h2>Exceptions</h2>")[1].split("<h2>")[0]
+    assert all("REHEARSAL" in head for head, _, _ in pages_of(html.encode()))
+    forge(record, lambda entries: entries[10].update(step=3))
+    with pytest.raises(IntegrityError):
+        print_record(record)
 
 
 BROWSER = (

@@ -4,7 +4,7 @@ It prints on A4 and on Letter from any browser. What it says comes from the file
 transcript that was replayed. How it becomes pages is ``pages``'s.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from sealwright.ceremony.answers import ANSWERS, describe_statuses, say_status
 from sealwright.ceremony.clock import format_time
 from sealwright.ceremony.folder import TRANSCRIPT, CeremonyFolder, load_folder
 from sealwright.ceremony.materials import Materials
+from sealwright.ceremony.opening import Opening
 from sealwright.ceremony.pages import (
     LINE,
     ROOM,
@@ -31,7 +32,7 @@ from sealwright.ceremony.pages import (
     table,
 )
 from sealwright.ceremony.prepared import Mode
-from sealwright.ceremony.replay import verify_folder
+from sealwright.ceremony.replay import replay_stopped, verify_folder
 from sealwright.ceremony.sheets import (
     bags_and_seals,
     describe,
@@ -110,12 +111,14 @@ def print_script(path: Path, mode: Mode | None = None) -> bytes:
 
 
 def print_record(path: Path) -> bytes:
-    """The record of a ceremony that verifies, step by step as it happened. Raises as ``verify_folder``."""
+    """The record of a ceremony that verifies, step by step as it happened; or up to where it stopped.
+
+    Raises as ``verify_folder``, but for one that stopped.
+    """
+    if (stopped := replay_stopped(path)) is not None:
+        return _print_stopped(path, *stopped)
     findings, folder = verify_folder(path), load_folder(path)
     entries, _ = parse_transcript(read_file(path / TRANSCRIPT, limit=LENGTH_LIMIT))
-    by_step: dict[int, list[Mapping[str, Any]]] = {}
-    for entry in entries:
-        by_step.setdefault(entry.get("step", 0), []).append(entry)
     title = f"{folder.script.file.title}: record"
     cover = (
         _title(title, (findings.mode,)),
@@ -130,11 +133,7 @@ def print_record(path: Path) -> bytes:
     )
     blocks = (
         heading("Step by step"),
-        *(
-            block
-            for number, step in enumerate(folder.script.steps, 1)
-            for block in _done(number, step, by_step.get(number, []))
-        ),
+        *_steps(folder, entries),
         heading("Exceptions"),
         *_exceptions(entries),
         heading("What was done again from this record, and came out the same"),
@@ -145,6 +144,40 @@ def print_record(path: Path) -> bytes:
         *signatures(everybody_there(_present(entries), folder.script.file.roles)),
     )
     return lay_out(title, (findings.mode,), cover, blocks)
+
+
+def _print_stopped(path: Path, entries: Sequence[Mapping[str, Any]], head: str) -> bytes:
+    """Why there were two: an auditor asks it of whoever holds the first."""
+    folder, opening, last = load_folder(path), Opening.of(entries[0]), entries[-1]
+    mode = opening.mode
+    title = f"{folder.script.file.title}: record of one that stopped"
+    cover = (
+        _title(title, (mode,)),
+        _code(f"sealwright {folder.script.kind} {mode} stopped {head}"),
+        paragraph(f"Began {entries[0]['at']}, stopped {last['at']} at step {last['step']}: {last['message']}"),
+        paragraph("Nothing came of it: it has no outputs, and what lies in its quarantine is not to be used."),
+        digest("head of the transcript", head),
+        digest("the software's files", opening.software["sha256"]),
+    )
+    blocks = (
+        heading("Step by step, as far as it came"),
+        *_steps(folder, entries),
+        heading("Exceptions"),
+        *_exceptions(entries),
+        heading("Signatures"),
+        *signatures(everybody_there(_present(entries), folder.script.file.roles)),
+    )
+    return lay_out(title, (mode,), cover, blocks)
+
+
+def _steps(folder: CeremonyFolder, entries: Sequence[Mapping[str, Any]]) -> Iterable[Block]:
+    """Those that were begun."""
+    by_step: dict[int, list[Mapping[str, Any]]] = {}
+    for entry in entries:
+        by_step.setdefault(entry.get("step", 0), []).append(entry)
+    for number, step in enumerate(folder.script.steps, 1):
+        if number in by_step:
+            yield from _done(number, step, by_step[number])
 
 
 def _revoked(folder: CeremonyFolder, mode: Mode) -> Iterable[Block]:

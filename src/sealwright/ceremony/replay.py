@@ -103,11 +103,11 @@ def verify_folder(path: Path) -> Findings:
     entries, head = _read_transcript(path)
     last = entries[-1]
     if last["entry"] == "stopped":
-        _check_nothing_promoted(path)
         _replay_up_to_the_stop(path, entries)
         raise NotReady(
             f"this ceremony stopped at step {last.get('step')}: {last.get('message')}",
-            hint="up to there it was done again, and came out the same. It has no outputs: do not use its quarantine",
+            hint="up to there it was done again, and came out the same. It has no outputs: do not use its quarantine. "
+            "`print` makes the paper of it, for the auditor",
         )
     header = entries[0]
     opening = Opening.of(header)
@@ -153,6 +153,19 @@ def verify_folder(path: Path) -> Findings:
     )
 
 
+def replay_stopped(path: Path) -> tuple[tuple[dict[str, Any], ...], str] | None:
+    """The transcript and its head, of a ceremony that stopped; None when it did not.
+
+    It was done again up to there. Raises as ``verify_folder``.
+    """
+    check_own_files(path)
+    entries, head = _read_transcript(path)
+    if entries[-1]["entry"] != "stopped":
+        return None
+    _replay_up_to_the_stop(path, entries)
+    return entries, head
+
+
 def check_own_files(path: Path) -> None:
     """A record holds its files itself, under names that anybody can read: a link leads out of it, a pipe has no end,
     and what looks like one name may be another. Raises ``IntegrityError``."""
@@ -172,10 +185,11 @@ def check_own_files(path: Path) -> None:
 
 
 def _replay_up_to_the_stop(path: Path, entries: tuple[dict[str, Any], ...]) -> None:
-    """Raises ``IntegrityError`` when something before the stop does not come out again.
+    """Raises ``IntegrityError`` when something before the stop does not come out again, or anything came of it.
 
     Why it stopped often cannot: who looked away, or a token that was not there. That a check failed comes out again.
     """
+    _check_nothing_promoted(path)
     opening, folder, journal = Opening.of(entries[0]), load_folder(path), Recorded(entries)
     check_inputs(folder.inputs, folder.prepared.file.inputs)
     try:
