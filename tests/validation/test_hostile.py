@@ -12,7 +12,8 @@ from urllib.parse import quote
 
 import pytest
 
-from edge import BODY, LONG_CRL, MALFORMED, Edge, fill, parse, query, read_all, running_worker
+from edge import BODY, LONG_CRL, MALFORMED, NOW, Edge, fill, parse, query, read_all, running_worker
+from sealwright.validation.snapshot import make_record
 
 POST = b"POST /ocsp HTTP/1.1\r\nHost: pki\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n"
@@ -308,3 +309,52 @@ def _is_cut_off(connection: socket.socket) -> bool:
     except OSError:
         return True
     return False
+
+
+VERY_LONG = 16_000_000
+"""Octets of a CRL: more than what the system takes at once from a worker, and in a second over a slow line."""
+
+
+@pytest.fixture(scope="module")
+def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
+    """It gives everybody one second."""
+    folder = tmp_path_factory.mktemp("hasty") / "snapshot"
+    writer = fill(folder)
+    with writer.write() as transaction:
+        record = make_record(content_type="application/pkix-crl", body=bytes(VERY_LONG), this_update=NOW)
+        transaction.put_object("/crl/very-long.crl", record)
+    writer.close()
+    with running_worker(folder, header_seconds=1.0) as edge:
+        yield edge
+
+
+def _ask_for_the_very_long(edge: Edge, more: bytes) -> socket.socket:
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 128 * 1024)
+    connection.settimeout(30)
+    connection.connect(("127.0.0.1", edge.port))
+    connection.sendall(b"GET /crl/very-long.crl HTTP/1.1\r\nHost: pki\r\n" + more + b"\r\n")
+    return connection
+
+
+@pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"], ids=["keep-alive", "close"])
+def test_what_takes_longer_than_a_request_may_is_taken_whole(hasty: Edge, more: bytes) -> None:
+    """A long CRL over a slow line, by a client that reads what it gets."""
+    got = 0
+    with _ask_for_the_very_long(hasty, more) as connection:
+        while got < VERY_LONG:
+            data = connection.recv(200_000)
+            assert data, f"cut off after {got}"
+            got += len(data)
+            time.sleep(len(data) / 3_000_000)  # five seconds in all
+
+
+@pytest.mark.parametrize("more", [b"", b"Connection: close\r\n"], ids=["keep-alive", "close"])
+def test_who_takes_next_to_nothing_is_cut_off(hasty: Edge, more: bytes) -> None:
+    got, before = 0, _connections(hasty)
+    with _ask_for_the_very_long(hasty, more) as connection:
+        got += len(connection.recv(1000))
+        while _connections(hasty) > before:
+            got += len(connection.recv(1000))
+            assert got < VERY_LONG // 20  # that is half a minute's
+            time.sleep(0.04)

@@ -6,8 +6,11 @@ a flood of memory.
 """
 
 import asyncio
+import fcntl
 import heapq
 import logging
+import struct
+import termios
 import time
 from collections import deque
 from operator import attrgetter
@@ -30,6 +33,8 @@ _REQUEST_LIMIT: Final = HEADER_LIMIT + 8 * QUERY_LIMIT
 """Octets of a request however it is cut: a chunk of one octet takes six, and extensions and trailers are nobody's."""
 _UNSENT_LIMIT: Final = 256 * 1024
 """Octets waiting for the client above which no further reply is made."""
+_LEAST_TAKEN: Final = 64 * 1024
+"""Octets that a client has to take in the time it has: a long CRL may take hours, if it is taken."""
 
 _LINGER_LIMIT: Final = 8 << 20
 """Octets still taken, and thrown away, from a client that was refused, so that it reads the refusal and not a reset."""
@@ -81,7 +86,7 @@ class Connections:
         """Close what has been idle, half said or not taken for too long. ``now`` by the monotonic clock."""
         for connection in tuple(self.all):
             allowed = self._header_seconds if connection.is_busy else self._idle_seconds
-            if now - connection.since > allowed:
+            if now - connection.since > allowed and not connection.has_taken(now):
                 connection.give_up()
 
     def end(self) -> None:
@@ -96,7 +101,7 @@ class Connections:
 
 
 class Connection(asyncio.Protocol):
-    """One client. ``since``: when it last began a request, ended one, or took octets."""
+    """One client. ``since``: when it last began a request, ended one, or was found to have taken octets."""
 
     __slots__ = (
         "_body",
@@ -120,6 +125,7 @@ class Connection(asyncio.Protocol):
         "_short",
         "_target",
         "_transport",
+        "_untaken",
         "in_request",
         "since",
     )
@@ -134,7 +140,7 @@ class Connection(asyncio.Protocol):
         self._paused = self._closing = self._lingering = False
         self._reading = True
         self._refused: Reply | None = None
-        self._octets = self._lingered = 0
+        self._octets = self._lingered = self._untaken = 0
         self.since = time.monotonic()
         self.in_request = False
         self._begin()
@@ -310,6 +316,7 @@ class Connection(asyncio.Protocol):
             size += len(head) + len(body)
         if out:
             self._transport.write(b"".join(out))
+        self._untaken += size
         self.since = time.monotonic()
         if pending and not self._paused and not self._transport.is_closing():
             asyncio.get_running_loop().call_soon(self._answer_pending)
@@ -339,6 +346,18 @@ class Connection(asyncio.Protocol):
     def is_busy(self) -> bool:
         """Something was begun that the client should end soon: a request, taking its answers, going away."""
         return self.in_request or self._paused or self._closing
+
+    def has_taken(self, now: float) -> bool:
+        """Its time is over, but it is busy taking what was written for it: then it has as much time again."""
+        # The transport's own count is not enough: the system takes megabytes from it at a time, for a slow client
+        # seldom. ``_untaken`` is what was untaken at the last look, and all that was written since.
+        system = fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        untaken = self._transport.get_write_buffer_size() + struct.unpack("i", system)[0]
+        taken, self._untaken = self._untaken - untaken, untaken
+        if not untaken or taken < _LEAST_TAKEN:
+            return False
+        self.since = now
+        return True
 
     def give_up(self) -> None:
         """Too slow. Who has begun to ask is told so; who does not take its answer is cut off."""
