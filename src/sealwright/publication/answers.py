@@ -73,8 +73,8 @@ class AnswerSigner:
         parts: dict[tuple[datetime, int, bool, RevocationReason | None], list[int]] = {}
         for place, (status, before) in enumerate(zip(statuses, answered, strict=True)):
             moment, revoked = shared, status.revoked
-            if before is not None and before > begun:
-                moment = max(now, datetime.fromtimestamp(before, UTC))
+            if before is not None and before >= begun:  # later than it: verifiers ask by If-Modified-Since
+                moment = max(now, datetime.fromtimestamp(before + 1, UTC))
             if revoked is not None and revoked.revocation_date > moment:
                 moment = max(now, revoked.revocation_date)
             parts.setdefault((moment, *shape_key(status)), []).append(place)
