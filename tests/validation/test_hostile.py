@@ -134,12 +134,13 @@ def test_floods_of_pipelined_requests(edge: Edge) -> None:
                 check_good(edge)
 
 
-@pytest.mark.parametrize("more", ["HEAD", "If-None-Match"])
+@pytest.mark.parametrize("more", ["HEAD", "If-None-Match", "If-Modified-Since"])
 def test_to_be_told_of_a_long_crl_and_not_to_take_it_costs_no_more_than_anything_else(edge: Edge, more: str) -> None:
     _, headers, body = edge.get("/crl/issuing-1.crl")
     assert body == LONG_CRL
-    method, condition = ("HEAD", "") if more == "HEAD" else ("GET", f"If-None-Match: {headers['etag']}\r\n")
-    request = f"{method} /crl/issuing-1.crl HTTP/1.1\r\nHost: pki\r\n{condition}".encode()
+    conditions = {"If-None-Match": headers["etag"], "If-Modified-Since": headers["last-modified"]}
+    condition = f"{more}: {conditions[more]}\r\n" if more in conditions else ""
+    request = f"{'GET' if condition else more} /crl/issuing-1.crl HTTP/1.1\r\nHost: pki\r\n{condition}".encode()
     before = edge.busy
     reply = edge.say((request + b"\r\n") * 1999 + request + b"Connection: close\r\n\r\n")
     assert reply.count(b"HTTP/1.1 ") == 2000

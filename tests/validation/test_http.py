@@ -34,6 +34,8 @@ from edge import (
 )
 from sealwright.validation.responder import Reply, Request, Responder
 
+OCSP_TARGET = f"/ocsp/{quote(base64.b64encode(query(1)).decode(), safe='')}"
+
 
 @pytest.fixture(scope="module")
 def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
@@ -99,15 +101,70 @@ def test_a_malformed_get_is_told_so(edge: Edge, path: str) -> None:
 
 
 def test_an_etag_that_is_known_is_answered_with_304(edge: Edge) -> None:
-    target = f"/ocsp/{quote(base64.b64encode(query(1)).decode(), safe='')}"
-    etag = edge.get(target)[1]["etag"]
+    etag = edge.get(OCSP_TARGET)[1]["etag"]
     for given_etag in (etag, f"W/{etag}", f'"x", {etag}', "*"):
-        status, headers, body = edge.get(target, f"If-None-Match: {given_etag}")
+        status, headers, body = edge.get(OCSP_TARGET, f"If-None-Match: {given_etag}")
         assert (status, body) == ("304 Not Modified", b"")
         assert headers["etag"] == etag
         assert "content-length" not in headers
         assert "max-age" in headers["cache-control"]
-    assert edge.get(target, 'If-None-Match: "x"')[0] == "200 OK"
+    assert edge.get(OCSP_TARGET, 'If-None-Match: "x"')[0] == "200 OK"
+
+
+@pytest.mark.parametrize("target", ["/crl/issuing-1.crl", OCSP_TARGET], ids=["crl", "ocsp"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("form", ["%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y"])
+def test_what_was_not_modified_since_is_answered_with_304(edge: Edge, target: str, method: str, form: str) -> None:
+    """RFC 9110 13.1.3, in each of the three ways of 5.6.7. Java's URICertStore asks so, and only so."""
+    _, known, _ = edge.get(target)
+    modified = parsedate_to_datetime(known["last-modified"])
+    for since, wanted in ((-1, "200 OK"), (0, "304 Not Modified"), (3600, "304 Not Modified")):
+        said = f"If-Modified-Since: {modified + timedelta(seconds=since):{form}}"
+        status, headers, body = edge.get(target, said, method=method)
+        assert status == wanted
+        assert headers["last-modified"] == known["last-modified"]
+        assert (body == b"") == (wanted != "200 OK" or method == "HEAD")
+
+
+def test_an_etag_counts_for_more_than_a_date(edge: Edge) -> None:
+    _, known, _ = edge.get("/crl/issuing-1.crl")
+    since = f"If-Modified-Since: {known['last-modified']}"
+    assert edge.get("/crl/issuing-1.crl", 'If-None-Match: "x"', since)[0] == "200 OK"
+    old = "If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT"
+    assert edge.get("/crl/issuing-1.crl", f"If-None-Match: {known['etag']}", old)[0] == "304 Not Modified"
+
+
+@pytest.mark.parametrize(
+    "since",
+    [
+        "",
+        "0",
+        "yesterday",
+        "Sun, 31 Feb 2094 08:49:37 GMT",
+        "Sat, 06 Nov 2094 08:49:37 +0100",
+        "\xff",
+        "Sun," + " " * 9000,
+    ],
+    ids=range(7),
+)
+def test_a_date_that_is_none_is_ignored(edge: Edge, since: str) -> None:
+    assert edge.get("/crl/issuing-1.crl", f"If-Modified-Since: {since}")[0] == "200 OK"
+
+
+def test_a_date_is_nothing_to_a_post_and_to_what_has_none(edge: Edge) -> None:
+    since = "If-Modified-Since: Sat, 06 Nov 2094 08:49:37 GMT"
+    assert edge.get("/ca/issuing-1.cer", since)[0] == "200 OK"
+    head = (
+        f"POST /ocsp HTTP/1.1\r\nHost: pki\r\nConnection: close\r\n{since}\r\nContent-Length: {len(query(1))}\r\n\r\n"
+    )
+    assert parse(edge.say(head.encode() + query(1)))[2] == BODY
+
+
+def test_a_date_goes_with_its_own_request_only(edge: Edge) -> None:
+    one = b"GET /crl/issuing-1.crl HTTP/1.1\r\nHost: pki\r\n"
+    since = b"If-Modified-Since: Sat, 06 Nov 2094 08:49:37 GMT\r\n"
+    reply = edge.say(one + since + b"\r\n" + one + b"Connection: close\r\n\r\n")
+    assert re.findall(rb"HTTP/1\.1 (\d+)", reply) == [b"304", b"200"]
 
 
 def test_head_says_what_get_would_without_the_body(edge: Edge) -> None:
@@ -297,12 +354,13 @@ def responder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Responder]:
     ),
     st.binary(max_size=200),
     st.binary(max_size=50),
+    st.one_of(st.binary(max_size=50), st.datetimes().map(lambda each: f"{each:%a, %d %b %Y %H:%M:%S GMT}".encode())),
 )
 @settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_request_makes_the_responder_raise(
-    responder: Responder, method: bytes, target: bytes, body: bytes, etag: bytes
+    responder: Responder, method: bytes, target: bytes, body: bytes, etag: bytes, since: bytes
 ) -> None:
-    reply = responder.answer(Request(method, target, body, etag), int(NOW.timestamp()))
+    reply = responder.answer(Request(method, target, body, etag, since), int(NOW.timestamp()))
     assert isinstance(reply, Reply)
     assert reply.head.split(b" ")[1] in {b"200", b"404", b"405"}
 

@@ -143,6 +143,7 @@ HEADERS = st.sampled_from(
         b"Host: pki\r\nUser-Agent: Java/17\r\n",
         b"Host: pki\r\nConnection: close\r\n",
         b"Host: pki\r\nIf-None-Match: *\r\n",
+        b"Host: pki\r\nIf-Modified-Since: Sat, 06 Nov 2094 08:49:37 GMT\r\n",
         b"Host: pki\r\nExpect: 100-continue\r\n",
         b"Host: pki\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n",
         b"Host: pki\r\nContent-Length: 0\r\n",

@@ -113,6 +113,7 @@ class Connection(asyncio.Protocol):
         "_expect",
         "_header_size",
         "_hosts",
+        "_if_modified_since",
         "_in_headers",
         "_lingered",
         "_lingering",
@@ -146,7 +147,7 @@ class Connection(asyncio.Protocol):
         self._begin()
 
     def _begin(self) -> None:
-        self._target = self._etag = b""
+        self._target = self._etag = self._if_modified_since = b""
         self._body: list[bytes] = []
         self._body_size = self._header_size = self._hosts = 0
         self._in_headers = True
@@ -185,7 +186,7 @@ class Connection(asyncio.Protocol):
             self._parser.feed_data(data)
             if is_between and not self.in_request and len(self._pending) == 1 and not self._expect:
                 request, keep_alive = self._pending[0]
-                if keep_alive and not request.if_none_match:
+                if keep_alive and not (request.if_none_match or request.if_modified_since):
                     self._short.remember_head(data, request.body)
         except httptools.HttpParserUpgrade:
             # A Java client offers h2c. It is answered in HTTP/1.1, as it allows, and on no further request.
@@ -233,6 +234,8 @@ class Connection(asyncio.Protocol):
         match name.lower():
             case b"if-none-match":
                 self._etag = value
+            case b"if-modified-since":
+                self._if_modified_since = value
             case b"content-length":
                 if not value.isdigit() or len(value) > 9 or int(value) > QUERY_LIMIT:
                     self._refuse(responder.TOO_LARGE)
@@ -265,7 +268,7 @@ class Connection(asyncio.Protocol):
         self._in_headers = True
         self._octets = 0
         body = b"".join(self._body)
-        request = Request(self._parser.get_method(), self._target, body, self._etag)
+        request = Request(self._parser.get_method(), self._target, body, self._etag, self._if_modified_since)
         self._pending.append(_Pending(request, self._parser.should_keep_alive()))
 
     def _refuse(self, reply: Reply) -> None:

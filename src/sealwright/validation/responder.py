@@ -5,7 +5,10 @@ Routes, OCSP statuses, conditional requests and cache lifetimes (RFC 6960 A.1, R
 """
 
 import binascii
+import calendar
 import json
+import time
+from contextlib import suppress
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -18,15 +21,19 @@ from sealwright.validation.snapshot import Record, SnapshotReader
 _TARGET_LIMIT: Final = 16_000
 _STATIC_SECONDS: Final = 3600
 """Cache lifetime of what has no nextUpdate: CA certificates."""
+_DATES: Final = ("%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y")
+"""RFC 9110 5.6.7: how everybody writes a date, and two ways that a server has to know."""
+_DATE_LIMIT: Final = 40
 
 
 class Request(NamedTuple):
-    """``target`` as it came; ``if_none_match`` is the header's value, empty when absent."""
+    """``target`` as it came; ``if_none_match`` and ``if_modified_since`` are headers' values, empty when absent."""
 
     method: bytes
     target: bytes
     body: bytes
     if_none_match: bytes = b""
+    if_modified_since: bytes = b""
 
 
 class Reply(NamedTuple):
@@ -136,7 +143,7 @@ class Responder:
 
     def _serve(self, record: Record, request: Request, now: int) -> Reply:
         cache = b"Cache-Control: max-age=%d, public, no-transform, must-revalidate\r\n" % self._lifetime(record, now)
-        if request.if_none_match and request.method != b"POST" and _matches(request.if_none_match, record.etag):
+        if request.method != b"POST" and _is_known(request, record):
             # RFC 9110 15.4.5: what a 200 would have said, without what describes the content.
             kept = record.head[record.head.index(b"\r\n", record.head.index(b"Content-Length:")) + 2 :]
             return Reply(b"HTTP/1.1 304 Not Modified\r\n" + kept + cache, b"", Kind.NOT_MODIFIED)
@@ -169,6 +176,21 @@ def _decode_target(encoded: bytes) -> bytes:
         return binascii.a2b_base64(encoded + b"=" * (-len(encoded) % 4), strict_mode=True)
     except (binascii.Error, ValueError):
         return b""
+
+
+def _is_known(request: Request, record: Record) -> bool:
+    """The client has it already, and asks whether it was changed."""
+    if request.if_none_match:  # RFC 9110 13.2.2: then the date is nothing
+        return _matches(request.if_none_match, record.etag)
+    return bool(request.if_modified_since) and 0 < record.this_update <= _read_date(request.if_modified_since)
+
+
+def _read_date(value: bytes) -> int:
+    """An HTTP-date in Unix seconds; 0 for what is none, and is ignored (RFC 9110 13.1.3)."""
+    for form in _DATES if len(value) <= _DATE_LIMIT else ():
+        with suppress(ValueError):
+            return calendar.timegm(time.strptime(value.decode("ascii"), form))
+    return 0
 
 
 def _matches(if_none_match: bytes, etag: bytes) -> bool:
