@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from hashlib import sha256
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -151,8 +152,13 @@ def _lose(world: World) -> None:
     authority = world.authority
     assert authority is not None
     size, root = authority.ledger.size, authority.ledger.root.hex()
-    said = {"size": size, "root": root, "lost_size": size + 1, "lost_root": "0" * 64, "crl_number": 12}
-    loss = world.statement("loss", "olga", serials=["1f00"], comment="", **said)
+    said: dict[str, Any] = {"size": size, "root": root, "lost_size": size + 1, "lost_root": "0" * 64, "crl_number": 12}
+    date = wire_time(world.clock() - timedelta(minutes=1))
+    said["revocations"] = [
+        {"serials": ["1f00"], "revocation_date": date, "reason": "keyCompromise"},
+        {"serials": ["1f01"], "revocation_date": None, "reason": None},
+    ]
+    loss = world.statement("loss", "olga", keys=["1" * 64], more=False, comment="", **said)
     declare_loss(authority, world.signed(loss, "olga", "omar", "odile"))
 
 

@@ -231,7 +231,7 @@ ELSEWHERE: Final = {
 }
 """Rules that are tried where they stand, and not by an adversary."""
 _RULE: Final = re.compile(
-    r'"((?:STMT|LOGIN|REQ|DEC|ORDER|EXC|ATTEST|RENEW|REV|ROSTER|POLICY|SUSPEND|CLOCK|STANDING|CS-KEY)-[A-Z-]+)"'
+    r'"((?:STMT|LOGIN|REQ|DEC|ORDER|EXC|ATTEST|RENEW|REV|ROSTER|POLICY|SUSPEND|CLOCK|STANDING|LOSS|CS-KEY)-[A-Z-]+)"'
 )
 
 

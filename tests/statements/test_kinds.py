@@ -63,7 +63,9 @@ GOOD: dict[str, dict[str, Any]] = {
         lost_size=20,
         lost_root="b" * 64,
         crl_number=7,
-        serials=["1f"],
+        revocations=[{"serials": ["1f"], "revocation_date": None, "reason": None}],
+        keys=["c" * 64],
+        more=False,
         comment="",
     ),
 }

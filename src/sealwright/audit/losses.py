@@ -8,20 +8,27 @@ from sealwright.audit.walk import Walk
 from sealwright.errors import IntegrityError
 from sealwright.ledger.entries import LossEntry, RevocationRecord
 from sealwright.ledger.tree import MerkleTree
-from sealwright.pki.serials import parse_serial
 from sealwright.statements.kinds import LossStatement
-from sealwright.statements.losses import LedgerEnd, check_loss
+from sealwright.statements.losses import LedgerEnd, check_loss, unfinished
 
 
 def take_loss(walk: Walk, entry: LossEntry, tree: MerkleTree) -> None:
     with walk.findings.check("AUDIT-LOSS", walk.where):
         if walk.roster is None:
             raise IntegrityError("no roster that can be believed was in force here")
-        end = LedgerEnd(walk.index, tree.root(walk.index).hex(), max((*walk.crl_numbers.values(), walk.crl_floor)))
+        end = LedgerEnd(
+            size=walk.index,
+            root=tree.root(walk.index).hex(),
+            crl_number=max((*walk.crl_numbers.values(), walk.crl_floor)),
+            began=walk.began,
+            unfinished=unfinished(walk.losses),
+        )
         statement = check_loss(entry.loss, roster=walk.roster, end=end, now=entry.at).statement
         walk.losses.append(statement)
         walk.crl_floor = statement.crl_number
-        walk.ordered_by_loss = {serial for serial in statement.serials if serial not in walk.revoked}
+        walk.compromised.update(statement.keys)
+        walk.is_more_lost = statement.more
+        walk.ordered_by_loss = RevocationRecord.of_loss(statement, at=entry.at, revoked=walk.revoked.__contains__)
         walk.findings.declared.append(
             f"entry {walk.index}: the officers declared lost what followed, {statement.lost_size - statement.size}"
             f" entries or more up to the checkpoint of {statement.lost_size}; {len(statement.serials)} serials of it"
@@ -30,24 +37,22 @@ def take_loss(walk: Walk, entry: LossEntry, tree: MerkleTree) -> None:
 
 
 def take_lost_serials(walk: Walk, entry: RevocationRecord) -> None:
-    """The revocation that follows a declaration. Called inside the check of revocations."""
-    wanted, walk.ordered_by_loss = walk.ordered_by_loss, set()
-    if not wanted or set(entry.serials) != wanted or len(entry.serials) != len(wanted):
-        raise IntegrityError(f"serials {', '.join(entry.serials)} are revoked as lost, and not what was declared")
-    if entry.order is not None or entry.reason is not None or entry.revocation_date != entry.at:
-        raise IntegrityError("lost serials are revoked from the moment of the declaration, without reason or order")
+    """A revocation that follows a declaration, as it says. Called inside the check of revocations."""
+    wanted, walk.ordered_by_loss = next(iter(walk.ordered_by_loss), None), walk.ordered_by_loss[1:]
+    if entry != wanted:
+        raise IntegrityError(f"serials {', '.join(entry.serials)} are revoked as lost, and not as was declared")
     for serial in entry.serials:
-        parse_serial(serial)
         walk.open.pop(serial, None)
-        walk.revoked[serial] = entry.revocation_date
-        walk.told[serial] = (entry.at, entry.at)
+        walk.revoked[serial], walk.reasons[serial] = entry.revocation_date, entry.reason
+        walk.told[serial] = (entry.told, entry.at)
+        walk.block_key(serial, entry.reason)
 
 
 def check_closed(walk: Walk) -> None:
-    """At the end of the ledger: a declaration's revocations may not be missing."""
-    if walk.ordered_by_loss:
+    """At the end of the ledger: a declaration's revocations may not be missing, nor the one that was to follow."""
+    if walk.ordered_by_loss or walk.is_more_lost:
         with walk.findings.check("AUDIT-LOSS", walk.where):
-            raise IntegrityError("the serials that were declared lost last are not revoked")
+            raise IntegrityError("the last loss is not declared to its end, or its serials are not revoked")
 
 
 def declared_lost(walk: Walk, size: int, root: bytes) -> LossStatement | None:

@@ -39,7 +39,7 @@ def take_revocation(walk: Walk, entry: RevocationRecord) -> None:
                 raise IntegrityError(f"serial {serial} is revoked a second time")
             walk.revoked[serial], walk.reasons[serial] = entry.revocation_date, entry.reason
             walk.told[serial] = (entry.at, entry.at)
-            _block(walk, serial, entry.reason)
+            walk.block_key(serial, entry.reason)
         if (blocked := entry.blocked_secret) is not None:
             walk.compromised.add(blocked)
         if entry.cause == "crash":
@@ -97,7 +97,7 @@ def take_correction(walk: Walk, entry: CorrectionRecord) -> None:
                 )
             walk.revoked[serial], walk.reasons[serial] = entry.revocation_date, entry.reason
             walk.told[serial] = (told, entry.at)
-            _block(walk, serial, entry.reason)
+            walk.block_key(serial, entry.reason)
         live = [each for each in _with_key(walk, entry.serials, entry.reason) if each not in walk.revoked]
         if live:
             raise IntegrityError(f"the key of {_named(entry)} is compromised, and serial {live[0]} for it is good")
@@ -129,13 +129,6 @@ def _verify(walk: Walk, order: RevocationOrder, at: datetime) -> VerifiedRevocat
             rule="REV-DATE",
         )
     return verified
-
-
-def _block(walk: Walk, serial: str, reason: RevocationReason | None) -> None:
-    """For ever: no later correction of the reason takes a key off the list."""
-    reserved = walk.serials.get(serial)
-    if reason is RevocationReason.KEY_COMPROMISE and reserved is not None and reserved.secret is not None:
-        walk.compromised.add(reserved.secret)
 
 
 def _named(entry: RevocationRecord | CorrectionRecord) -> str:

@@ -17,6 +17,7 @@ from sealwright.errors import IntegrityError
 from sealwright.ledger.entries import (
     CRLIntentEntry,
     Entry,
+    LossEntry,
     PolicyEntry,
     RefusalEntry,
     RevocationRecord,
@@ -101,7 +102,6 @@ class Walk:
     """Key -> what teams hold for it, by serial."""
     revoked: dict[str, datetime] = field(default_factory=dict)
     reasons: dict[str, RevocationReason | None] = field(default_factory=dict)
-    """Why, of those that were not lost."""
     told: dict[str, tuple[datetime, datetime]] = field(default_factory=dict)
     """Serial -> when it was first told revoked, and when what is told of it was last changed."""
     unfinished: RevocationOrder | None = None
@@ -113,8 +113,10 @@ class Walk:
     crl_open: CRLIntentEntry | None = None
     """The CRL that was reserved last, until it follows."""
     losses: list[LossStatement] = field(default_factory=list)
-    ordered_by_loss: set[str] = field(default_factory=set)
-    """Serials that the declaration of a loss revokes, until that revocation follows."""
+    ordered_by_loss: tuple[RevocationRecord, ...] = ()
+    """What the declaration of a loss revokes, until it follows."""
+    is_more_lost: bool = False
+    """The last declaration says that another follows it."""
     epoch: int = 1
     """Of the last start: it counts takeovers."""
     crl_floor: int = 0
@@ -149,8 +151,12 @@ class Walk:
         """AUDIT-TIME, for every kind. Nothing comes between a loss and what it revokes, or amid what an order does."""
         if self.ordered_by_loss and not (isinstance(entry, RevocationRecord) and entry.cause == "loss"):
             with self.findings.check("AUDIT-LOSS", self.where):
-                self.ordered_by_loss = set()
+                self.ordered_by_loss = ()
                 raise IntegrityError("the serials that were declared lost before it are not revoked")
+        if self.is_more_lost and not self.ordered_by_loss and not isinstance(entry, LossEntry):
+            with self.findings.check("AUDIT-LOSS", self.where):
+                self.is_more_lost = False
+                raise IntegrityError("the loss before it was not declared to its end")
         if self.unfinished and not (isinstance(entry, RevocationRecord) and entry.order == self.unfinished):
             with self.findings.check("AUDIT-REVOCATION", self.where):
                 self.unfinished = None
@@ -162,6 +168,12 @@ class Walk:
                 )
         self.first = self.first or entry.at
         self.last = entry.at if self.last is None else max(self.last, entry.at)
+
+    def block_key(self, serial: str, reason: RevocationReason | None) -> None:
+        """For ever: no later correction of the reason takes a key off the list."""
+        reserved = self.serials.get(serial)
+        if reason is RevocationReason.KEY_COMPROMISE and reserved is not None and reserved.secret is not None:
+            self.compromised.add(reserved.secret)
 
     def take_start(self, entry: StartEntry) -> None:
         with self.findings.check("AUDIT-START", self.where):

@@ -391,6 +391,8 @@ class LedgerIndex:
             case LossEntry():
                 self.losses.append(loss_of(entry))
                 self.crl_floor = max(self.crl_floor, self.losses[-1].crl_number)
+                for key in self.losses[-1].keys:
+                    self._note(self.compromised_keys, key, "compromised", key)
                 self._file.add("noted", "loss", str(at))
             case CRLIntentEntry():
                 before = max(self.crl_numbers.get(entry.scope, 0), self.crl_floor)
@@ -452,7 +454,7 @@ class LedgerIndex:
             if serial in self.revoked:
                 raise IntegrityError(f"ledger entry {at}: serial {format_serial(serial)} is revoked a second time")
             self.intents.pop(serial, None)
-            revoked = Revoked(serial, entry.revocation_date, reason, entry.at, entry.at)
+            revoked = Revoked(serial, entry.revocation_date, reason, entry.told, entry.at)
             self._file.add("revoked", len(self.revoked), *revoked_row(revoked))
             self.revoked[serial] = revoked
             self._block_key(serial, reason)

@@ -38,8 +38,8 @@ class Issued:
 
 @dataclass(frozen=True, slots=True)
 class Revoked:
-    """``at`` is the revocation date, as the last statement says. ``recorded`` is when the first one was recorded,
-    ``changed`` when the last one was."""
+    """``at`` is the revocation date, as the last statement says. ``recorded`` is when the first one was told,
+    at the latest (``RevocationRecord.told``), ``changed`` when the last one was recorded."""
 
     serial: SerialNumber
     at: datetime

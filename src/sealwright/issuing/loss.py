@@ -2,27 +2,43 @@
 
 Before: nothing is recorded (``setback``), because a follower showed a checkpoint that this ledger does not reach, and
 nobody has the entries. ``draft_loss`` says what is known, for the officers to sign. ``declare_loss`` judges what they
-signed against this ledger, its witness and its CRL, and records it with the revocation of every serial that it names,
-in one append. From then on checkpoints of the lost history stop nobody.
+signed against this ledger, its witness and its CRLs, and records it in one append with the revocation of every serial
+that it names, from when and why the CRLs say. From then on checkpoints of the lost history stop nobody: unless it says
+that another declaration follows, with what did not fit this one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from typing import Any, Final
 
-from sealwright.errors import IntegrityError, NotFound, PolicyViolation
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+
+from sealwright.errors import InputError, IntegrityError, NotFound, PolicyViolation
 from sealwright.installed import Installed
 from sealwright.issuing.authority import IssuingAuthority
 from sealwright.issuing.index import LedgerIndex
-from sealwright.issuing.setback import witness_path
+from sealwright.issuing.setback import load_witness, witness_path
 from sealwright.ledger.checkpoint import verify_checkpoint
 from sealwright.ledger.entries import LossEntry, RevocationRecord
 from sealwright.ledger.view import LedgerView
-from sealwright.pki.crl import read_crl
+from sealwright.pki.crl import RevocationReason, read_crl, reason_of
+from sealwright.pki.keys import secret_sha256
 from sealwright.pki.serials import SerialNumber, format_serial, parse_serial
-from sealwright.statements.kinds import LossStatement, new_statement_id
-from sealwright.statements.losses import LedgerEnd, VerifiedLoss, check_loss
+from sealwright.statements.kinds import LOST_LIMIT, LossStatement, new_statement_id
+from sealwright.statements.losses import LedgerEnd, VerifiedLoss, check_loss, unfinished
 from sealwright.statements.signed import SignedStatement
-from sealwright.statements.wire import parse_model
+from sealwright.statements.wire import format_time, parse_model
+
+DRAFT_LIMIT: Final = 48 * 1024
+"""Octets of serials and keys in a draft; comment and signatures have the rest of the ledger entry's 64 KiB. That is
+some 1,100 serials of one date and reason, or ``LOST_LIMIT`` that have each their own."""
+
+_QUOTED, _GROUP = 3, 96
+"""Octets of JSON around a serial or key, and around the serials of one date and reason."""
+
+Said = tuple[datetime | None, RevocationReason | None]
+"""Revoked since when, and why. No date: from the moment of the declaration."""
 
 
 def draft_loss(
@@ -32,21 +48,34 @@ def draft_loss(
     *,
     person: str,
     serials: Iterable[SerialNumber],
+    compromised: Iterable[x509.Certificate] = (),
     comment: str,
     now: datetime,
 ) -> LossStatement:
-    """What is known on this machine, for officers to sign. ``serials``: certificates that somebody knows were lost.
+    """What is known on this machine, for officers to sign. ``serials``: certificates that somebody knows were lost;
+    ``compromised``: and those whose key is to be blocked, with all that this ledger has for it.
 
     Raises ``NotFound`` when no witness was ever shown that anything is missing, ``InputError``.
     """
-    witness = _witness(installed)
-    if witness is None:
+    before = unfinished(index.losses)
+    witness = _witness(installed) or (before and (before.lost_size, before.lost_root))
+    if not witness:
         raise NotFound(
             "nothing is known to be missing: no checkpoint was shown that this ledger does not reach",
             hint="start the signer and the registry first: the registry shows it what it saw",
         )
-    number, listed = _published(installed)
-    named = sorted({*serials, *(listed - index.revoked.keys())})
+    said: dict[SerialNumber, Said] = dict.fromkeys(serials, (None, None))
+    keys = set()
+    for certificate in compromised:
+        key = _key(certificate, installed)
+        keys.add(key)
+        kin = (SerialNumber(certificate.serial_number), *index.serials_of_key(key))
+        said |= dict.fromkeys(kin, (None, RevocationReason.KEY_COMPROMISE))
+    number, listed = _published(installed, index)
+    said |= listed
+    blocked = sorted(keys - index.compromised_keys)
+    left = {serial: what for serial, what in said.items() if serial not in index.revoked}
+    revocations, more = _fitting(left, DRAFT_LIMIT - sum(len(key) + _QUOTED for key in blocked))
     fields = {
         "kind": "loss",
         "pki": installed.anchor.pki_id,
@@ -59,7 +88,9 @@ def draft_loss(
         "lost_size": witness[0],
         "lost_root": witness[1],
         "crl_number": max(number, index.highest_crl_number),
-        "serials": tuple(map(format_serial, named)),
+        "revocations": revocations,
+        "keys": tuple(blocked),
+        "more": more,
         "comment": comment,
     }
     return parse_model(LossStatement, fields, "draft")
@@ -69,20 +100,62 @@ def declare_loss(authority: IssuingAuthority, signed: SignedStatement) -> Verifi
     """Record it. Raises ``PolicyViolation`` (LOSS-...) and changes nothing when it may not be."""
     with authority.lock:
         now, index, ledger = authority.time_for_revocation(), authority.index, authority.ledger
-        end = LedgerEnd(ledger.size, ledger.root.hex(), index.highest_crl_number)
+        end = LedgerEnd(
+            size=ledger.size,
+            root=ledger.root.hex(),
+            crl_number=index.highest_crl_number,
+            began=authority.began,
+            unfinished=unfinished(index.losses),
+        )
         loss = check_loss(signed, roster=authority.last_roster(), end=end, now=now)
         _check_witness(authority.installed, loss)
         _check_crls(authority.installed, index, loss)
-        left = tuple(each for each in loss.statement.serials if parse_serial(each) not in index.revoked)
-        entries: list[LossEntry | RevocationRecord] = [LossEntry(at=now, loss=signed)]
-        if left:
-            entries.append(
-                RevocationRecord(at=now, serials=left, reason=None, revocation_date=now, order=None, cause="loss")
+        before, authority.set_back = authority.set_back, None
+        try:
+            authority.record(
+                LossEntry(at=now, loss=signed),
+                *RevocationRecord.of_loss(
+                    loss.statement, at=now, revoked=lambda serial: parse_serial(serial) in index.revoked
+                ),
             )
-        authority.set_back = None
-        authority.record(*entries)
-        witness_path(authority.installed.ledger).unlink(missing_ok=True)
+        except BaseException:
+            authority.set_back = before
+            raise
+        authority.set_back = load_witness(authority)
         return loss
+
+
+def _key(certificate: x509.Certificate, installed: Installed) -> str:
+    try:
+        certificate.verify_directly_issued_by(installed.issuing)
+    except (InvalidSignature, ValueError, TypeError):
+        raise InputError(
+            f"certificate {format_serial(certificate.serial_number)} is none of this issuing CA",
+            hint="`--serial` names what is only suspected",
+        ) from None
+    return secret_sha256(certificate.public_key())  # type: ignore[arg-type]  # we signed it: of our kinds
+
+
+def _fitting(left: Mapping[SerialNumber, Said], room: int) -> tuple[tuple[dict[str, Any], ...], bool]:
+    """As many as fit, grouped by what is said of them; and whether there are more. Those without a date come first:
+    no CRL has them, so that nothing would remind anybody of them."""
+    groups: dict[Said, list[str]] = {}
+    for serial, said in sorted(left.items(), key=_order):
+        text = format_serial(serial)
+        room -= len(text) + _QUOTED + (0 if said in groups else _GROUP)
+        if room < 0 or (len(groups) == LOST_LIMIT and said not in groups):
+            break
+        groups.setdefault(said, []).append(text)
+    revocations = tuple(
+        {"serials": tuple(serials), "revocation_date": date, "reason": str(reason) if reason else None}
+        for (date, reason), serials in groups.items()
+    )
+    return revocations, sum(map(len, groups.values())) < len(left)
+
+
+def _order(each: tuple[SerialNumber, Said]) -> tuple[str, str, int]:
+    serial, (date, reason) = each
+    return format_time(date) if date else "", reason or "", serial
 
 
 def _check_witness(installed: Installed, loss: VerifiedLoss) -> None:
@@ -99,16 +172,30 @@ def _check_witness(installed: Installed, loss: VerifiedLoss) -> None:
 
 
 def _check_crls(installed: Installed, index: LedgerIndex, loss: VerifiedLoss) -> None:
-    """LOSS-CRL: no CRL number is used twice, and what a published CRL revokes stays revoked."""
-    number, listed = _published(installed)
-    missing = listed - index.revoked.keys() - set(map(parse_serial, loss.statement.serials))
-    if loss.statement.crl_number < number or missing:
-        what = ", ".join(map(format_serial, sorted(missing)[:3])) or f"number {number}"
+    """LOSS-CRL: no CRL number is used twice, and what a published CRL revokes stays revoked, from then and for that."""
+    number, listed = _published(installed, index)
+    said: dict[str, Said] = {
+        serial: (each.revocation_date, RevocationReason(each.reason) if each.reason else None)
+        for each in loss.statement.revocations
+        for serial in each.serials
+    }
+    named = {format_serial(serial): what for serial, what in listed.items()}
+    missing = () if loss.statement.more else named.keys() - said.keys()
+    weaker = (serial for serial in named.keys() & said.keys() if not _is_as_strong(said[serial], named[serial]))
+    wrong = sorted((*missing, *weaker))
+    if loss.statement.crl_number < number or wrong:
+        what = ", ".join(wrong[:3]) or f"number {number}"
         raise PolicyViolation(
-            f"a published CRL has {what}, which neither the ledger nor the declaration has",
+            f"a published CRL has {what}, which neither the ledger nor the declaration has as it is there",
             rule="LOSS-CRL",
             hint="`sealwrightd loss` puts it into the draft",
         )
+
+
+def _is_as_strong(said: Said, published: Said) -> bool:
+    """From no later moment, and for no other reason; that the key was compromised is what may be known since."""
+    (date, reason), (told, why) = said, published
+    return date is not None and told is not None and date <= told and reason in (why, RevocationReason.KEY_COMPROMISE)
 
 
 def _witness(installed: Installed) -> tuple[int, str] | None:
@@ -119,14 +206,20 @@ def _witness(installed: Installed) -> tuple[int, str] | None:
     return size, root.hex()
 
 
-def _published(installed: Installed) -> tuple[int, frozenset[SerialNumber]]:
-    """Highest number and all serials of the issuing CA's CRLs that are on this disk."""
-    number, serials = 0, frozenset[SerialNumber]()
-    for path in sorted(installed.crls.glob("*.crl")):
+def _published(installed: Installed, index: LedgerIndex) -> tuple[int, dict[SerialNumber, Said]]:
+    """The highest number of the issuing CA's CRLs that are on this disk, and what they revoke and the ledger does not:
+    as the newest of them says it."""
+    crls = []
+    for path in installed.crls.glob("*.crl"):
         try:
-            crl, found = read_crl(path.read_bytes(), installed.issuing)
+            crls.append(read_crl(path.read_bytes(), installed.issuing))
         except IntegrityError:
             continue  # the root's, or none
-        number = max(number, found)
-        serials |= {SerialNumber(each.serial_number) for each in crl}
-    return number, serials
+    crls.sort(key=lambda each: each[0].last_update_utc)
+    listed: dict[SerialNumber, Said] = {}
+    for crl, _ in crls:
+        for each in crl:
+            serial = SerialNumber(each.serial_number)
+            if serial not in index.revoked:
+                listed[serial] = each.revocation_date_utc, reason_of(each)
+    return max((number for _, number in crls), default=0), listed

@@ -14,6 +14,7 @@ from sealwright.durable import replace_file
 from sealwright.errors import IntegrityError, SealwrightError
 from sealwright.ledger.checkpoint import verify_checkpoint
 from sealwright.ledger.view import LedgerView
+from sealwright.statements.losses import unfinished
 
 if TYPE_CHECKING:
     from sealwright.issuing.authority import IssuingAuthority
@@ -29,17 +30,18 @@ def take_witness(authority: "IssuingAuthority", arguments: Mapping[str, Any]) ->
         verify_checkpoint(note, authority.installed.anchor.ledger_origin, authority.ledger.public_key)
         problem = _compare(authority, note)
         if problem:
-            replace_file(authority.installed.ledger / WITNESS, note.encode())
+            if unfinished(authority.index.losses) is None:  # else what is being declared stays what it is
+                replace_file(authority.installed.ledger / WITNESS, note.encode())
             authority.set_back = problem
             raise set_back_error(problem)
         return {"continues": True, "size": authority.ledger.size}
 
 
 def load_witness(authority: "IssuingAuthority") -> str | None:
-    """At the start: what a witness said that this ledger still does not continue. A witness that is satisfied goes."""
+    """What a witness said that this ledger still does not continue. A witness that is satisfied goes."""
     path = authority.installed.ledger / WITNESS
     if not path.exists():
-        return None
+        return "its loss is declared in part" if unfinished(authority.index.losses) else None
     problem = _compare(authority, path.read_text())
     if problem is None:
         path.unlink()
@@ -59,7 +61,8 @@ def _compare(authority: "IssuingAuthority", note: str) -> str | None:
         size, root = verify_checkpoint(note, authority.installed.anchor.ledger_origin, authority.ledger.public_key)
     except SealwrightError as error:
         return f"its witness cannot be read ({error.message})"
-    if any(loss.size < size <= loss.lost_size for loss in authority.index.losses):
+    losses = authority.index.losses
+    if unfinished(losses) is None and any(loss.size < size <= loss.lost_size for loss in losses):
         return None  # of a history that the officers declared lost
     ledger: LedgerView = authority.ledger
     if size > ledger.size:

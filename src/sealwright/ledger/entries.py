@@ -4,6 +4,7 @@ What may follow what is ``issuing.index``'s to know.
 """
 
 import hashlib
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -21,7 +22,7 @@ from sealwright.ledger.bundles import ENTRY_LIMIT
 from sealwright.pki.crl import RevocationReason
 from sealwright.pki.crl_scope import FULL, SCOPE_PATTERN
 from sealwright.statements.canonical import canonical_bytes, parse_canonical
-from sealwright.statements.kinds import PinnedName
+from sealwright.statements.kinds import LossStatement, PinnedName
 from sealwright.statements.orders import IssuanceOrder
 from sealwright.statements.revocations import RevocationOrder
 from sealwright.statements.signed import SignedStatement
@@ -180,6 +181,28 @@ class RevocationRecord(_Entry):
     revocation_date: Time
     order: RevocationOrder | None
     cause: Literal["order", "crash", "loss"]
+
+    @classmethod
+    def of_loss(cls, loss: LossStatement, *, at: datetime, revoked: Callable[[str], bool]) -> tuple[Self, ...]:
+        """What a declaration recorded ``at`` that moment orders, in its order. Each fits, as the declaration did."""
+        left = ((each, tuple(serial for serial in each.serials if not revoked(serial))) for each in loss.revocations)
+        return tuple(
+            cls(
+                at=at,
+                serials=serials,
+                reason=RevocationReason(each.reason) if each.reason else None,
+                revocation_date=each.revocation_date or at,
+                order=None,
+                cause="loss",
+            )
+            for each, serials in left
+            if serials
+        )
+
+    @property
+    def told(self) -> datetime:
+        """When it was first told, at the latest. Of a lost revocation it is known only since when it was to be."""
+        return self.revocation_date if self.cause == "loss" else self.at
 
     @property
     def blocked_key(self) -> str | None:

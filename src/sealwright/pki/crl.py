@@ -32,6 +32,7 @@ __all__ = [
     "encode_entry",
     "lint_crl",
     "read_crl",
+    "reason_of",
     "sign_crl",
 ]
 
@@ -220,6 +221,15 @@ def read_crl(data: bytes, ca: x509.Certificate) -> tuple[x509.CertificateRevocat
     if not ours or crl.next_update_utc is None:
         raise IntegrityError("CRL is not signed by its CA, or has no nextUpdate")
     return crl, number
+
+
+def reason_of(entry: x509.RevokedCertificate) -> RevocationReason | None:
+    """None where there is none, or one that we never give."""
+    try:
+        flag = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
+    except x509.ExtensionNotFound:
+        return None
+    return next((reason for reason in RevocationReason if reason.value == flag.value), None)
 
 
 def _copy(draft: CRLDraft, tbs: bytes) -> bytes:

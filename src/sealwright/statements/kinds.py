@@ -258,11 +258,30 @@ class RosterStatement(_Statement):
     authority: AuthorityEntry
 
 
+LOST_LIMIT: Final = 250
+"""Dates and reasons in one declaration of a loss: it and a revocation for each go into the ledger in one append."""
+
+
+class LostRevocation(WireModel):
+    """Serials that a declared loss revokes alike: as a CRL said it, where one is left."""
+
+    serials: Annotated[Array[Serial], Field(min_length=1)]
+    revocation_date: Time | None
+    """None: from the moment of the declaration."""
+    reason: RevocationReasonText | None
+
+
+def _each_once(revocations: tuple[LostRevocation, ...]) -> tuple[LostRevocation, ...]:
+    _once(tuple(serial for each in revocations for serial in each.serials))
+    return revocations
+
+
 class LossStatement(_Statement):
     """ "The ledger's end is lost, and nobody has it. It goes on from here." A quorum of officers signs it.
 
     For one ledger at one size: ``size`` and ``root`` are of what is left, ``lost_size`` and ``lost_root`` of the
-    newest checkpoint that anybody has, which shows that there was more.
+    newest checkpoint that anybody has, which shows that there was more. It has to fit one ledger entry with its
+    signatures: what does not fit is the next one's.
     """
 
     longest = timedelta(days=7)
@@ -274,9 +293,18 @@ class LossStatement(_Statement):
     lost_root: Digest
     crl_number: Annotated[int, Field(ge=0, le=2**63 - 1)]
     """The highest that is known to have been used; the next CRL's is higher."""
-    serials: Annotated[Array[Serial], Field(max_length=SERIALS_LIMIT), AfterValidator(_once)]
-    """Certificates known or suspected to be in the lost end, and those whose revocation was: all are revoked now."""
+    revocations: Annotated[Array[LostRevocation], Field(max_length=LOST_LIMIT), AfterValidator(_each_once)]
+    """Certificates known or suspected to be in the lost end, and those whose revocation was."""
+    keys: Annotated[Array[Digest], AfterValidator(_once)]
+    """Compromised keys (``secret_sha256``) whose certificates are lost, so that only this can block them."""
+    more: bool
+    """Another declaration follows this one, and until then nothing else does."""
     comment: Text
+
+    @property
+    def serials(self) -> tuple[str, ...]:
+        """All that it revokes."""
+        return tuple(serial for each in self.revocations for serial in each.serials)
 
 
 Statement = (

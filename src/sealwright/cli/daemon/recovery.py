@@ -1,13 +1,16 @@
 """After a ledger was set back: the missing end from a copy, or the officers' word that nobody has it."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sealwright.cli.daemon.options import Folder, begin, signer_config
 from sealwright.cli.edge import print_json
 from sealwright.errors import InputError
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 
 def recover(
@@ -83,11 +86,15 @@ def _declare(folder: Path, file: Path, *, as_json: bool) -> None:
     with opened_authority(signer_config(folder, begin(folder, "signer"))) as authority:
         said = declare_loss(authority, signed).statement
     if as_json:
-        print_json({"size": said.size, "lost_size": said.lost_size, "revoked": list(said.serials)})
+        print_json({"size": said.size, "lost_size": said.lost_size, "revoked": list(said.serials), "more": said.more})
     else:
         typer.echo(f"that all after the first {said.size} entries is lost is in the ledger")
         typer.echo(f"serials revoked by it: {', '.join(said.serials) or 'none'}")
-        typer.echo("start the signer again; then order again every revocation that was made since the backup")
+        typer.echo(
+            "nothing is signed yet: `sealwrightd loss` drafts the rest, to be signed and declared as this one was"
+            if said.more
+            else "start the signer again; then order again what no CRL had: see the runbook"
+        )
 
 
 def loss(
@@ -98,13 +105,18 @@ def loss(
         list[str] | None,
         typer.Option("--serial", metavar="HEX", help="A certificate that was in the lost end; again for each."),
     ] = None,
+    compromised: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A lost certificate (PEM) whose key is to be blocked; again for each."),
+    ] = None,
     comment: Annotated[str, typer.Option(metavar="TEXT", help="What happened, and where you looked.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Draft the declaration that the end of the ledger is lost, from what is known here. The signer must not run.
 
     It names the ledger that is left, the checkpoint that shows what is missing, the CRL number to go on after, and the
-    serials to revoke: those given, and those on the published CRL whose revocation was in the lost end.
+    serials to revoke: those given, and those on the CRLs in DIR/crl whose revocation was in the lost end, from when and
+    why they say. What does not fit (250 to 1,100 serials do) is left for another one: it says so.
     """
     from contextlib import closing
     from datetime import UTC, datetime
@@ -127,6 +139,7 @@ def loss(
             index,
             person=person,
             serials=[parse_serial(each) for each in serial or ()],
+            compromised=[_load_certificate(each) for each in compromised or ()],
             comment=comment,
             now=datetime.now(UTC).replace(microsecond=0),
         )
@@ -140,3 +153,16 @@ def loss(
     else:
         typer.echo(f"{out}: {statement.size} entries are left; the ledger key signed {statement.lost_size}")
         typer.echo(f"officers sign it with: sealwright loss sign {out}")
+        if statement.more:
+            typer.echo("the CRLs have more than fits: once it is declared, make another one, with the same options")
+
+
+def _load_certificate(path: Path) -> "x509.Certificate":
+    from cryptography import x509
+
+    from sealwright.durable import read_file
+
+    try:
+        return x509.load_pem_x509_certificate(read_file(path))
+    except ValueError:
+        raise InputError(f"{path} is no certificate in PEM") from None

@@ -8,7 +8,7 @@ import typer
 from sealwright.cli.edge import examples, print_json
 from sealwright.cli.team.options import AsJSON, ask_exactly, check_yes
 from sealwright.cli.team.show import print_facts, stderr
-from sealwright.statements.kinds import LossStatement
+from sealwright.statements.kinds import LossStatement, LostRevocation
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -69,13 +69,21 @@ def sign(
         )
 
 
+def _says(revocation: LostRevocation) -> str:
+    date = revocation.revocation_date
+    since = f"from {date:%Y-%m-%d %H:%M:%S} UTC" if date else "from now on"
+    return f"{', '.join(revocation.serials)}: {since}, {revocation.reason or 'no reason'}"
+
+
 def _facts(statement: LossStatement, signatures: int) -> list[tuple[str, str]]:
     return [
         ("drafted by", statement.person),
         ("ledger", f"{statement.size} entries are left, root {statement.root}"),
         ("lost", f"what followed, up to {statement.lost_size} entries of root {statement.lost_root}"),
         ("CRL numbers", f"go on after {statement.crl_number}"),
-        ("revoked by it", ", ".join(statement.serials) or "nothing is known that was in it"),
+        *(("revoked by it", _says(each)) for each in statement.revocations),
+        *(("key blocked by it", each) for each in statement.keys),
+        ("goes on", "another declaration follows, with what did not fit this one" if statement.more else "no"),
         ("comment", statement.comment),
         ("good until", f"{statement.expires_at:%Y-%m-%d %H:%M} UTC"),
         ("SHA-256", statement.sha256),

@@ -16,7 +16,7 @@ from sealwright.client.monitor.places import Web, crl_path, issuer_paths
 from sealwright.client.monitor.seen import Seen, SeenCRL
 from sealwright.client.trust import Identity
 from sealwright.errors import SealwrightError
-from sealwright.pki.crl import read_crl
+from sealwright.pki.crl import read_crl, reason_of
 from sealwright.pki.revocation import RevocationReason
 from sealwright.pki.rules_validity import ANSWER_YEARS, add_years
 from sealwright.pki.serials import SerialNumber, format_serial
@@ -46,15 +46,7 @@ class ServedCRL:
         return self.scope is Scope.ROOT
 
     def entries(self) -> dict[SerialNumber, tuple[datetime, RevocationReason | None]]:
-        return {SerialNumber(each.serial_number): (each.revocation_date_utc, _reason(each)) for each in self.crl}
-
-
-def _reason(entry: x509.RevokedCertificate) -> RevocationReason | None:
-    try:
-        flag = entry.extensions.get_extension_for_class(x509.CRLReason).value.reason
-    except x509.ExtensionNotFound:
-        return None
-    return next((reason for reason in RevocationReason if reason.value == flag.value), None)
+        return {SerialNumber(each.serial_number): (each.revocation_date_utc, reason_of(each)) for each in self.crl}
 
 
 def look_at_cas(web: Web, identity: Identity, books: Books, now: datetime, report: Report) -> None:
