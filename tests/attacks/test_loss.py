@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from exports import audit
 from sealwright.errors import InputError, IntegrityError, NotFound, PolicyViolation
 from sealwright.issuing import gate, issuance
+from sealwright.issuing.clock import leave_word
 from sealwright.issuing.crl import crl_path, issue_crl
 from sealwright.issuing.loss import declare_loss, draft_loss
 from sealwright.issuing.recovery import record_start
@@ -396,6 +397,19 @@ def test_a_key_that_was_stolen_stays_blocked_also_where_its_certificate_is_lost(
     for key in (left, gone):
         certificate(world, **csr(world, key))
     assert [(each.claim, each.rule) for each in audit(world).problems] == [("AUDIT-USE", "CS-KEY-COMPROMISED")] * 2
+
+
+def test_an_old_backup_can_be_gone_on_from_once_an_operator_says_what_time_it_is(lost: Lost) -> None:
+    """Else nobody could: a word of the operator alone is not recorded while the ledger is set back."""
+    world = lost.world
+    world.stop()
+    world.clock.pass_(days=30)
+    world.start()
+    assert lost.refused(lost.good()) == "CLOCK-AHEAD"
+    leave_word(world.installed.folder, world.clock(), world.clock())
+    lost.declare(lost.good())
+    certificate(world)
+    assert audit(world).problems == []
 
 
 def test_only_a_certificate_of_this_ca_blocks_a_key(lost: Lost) -> None:

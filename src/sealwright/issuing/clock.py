@@ -134,12 +134,27 @@ def leave_word(folder: Path, word: datetime, now: datetime) -> None:
     replace_file(folder / WORD_FILE, f"{format_time(word)}\n".encode())
 
 
+def time_for_loss(authority: "IssuingAuthority") -> datetime:
+    """Now. What is left of a ledger may be old: a clock that is ahead of it is believed when an operator said the same,
+    and the entry that officers signed puts it on record. Raises ``PolicyViolation`` (CLOCK-AHEAD)."""
+    reading = authority.read_clock()
+    if reading.state == "ahead":
+        return reading.says if _said_of(authority, reading) else reading.check()
+    return reading.now
+
+
+def _said_of(authority: "IssuingAuthority", reading: Reading) -> datetime | None:
+    """An operator's word for a clock that is ahead."""
+    word = read_word(authority.installed.folder) if reading.state == "ahead" else None
+    return word if word is not None and abs(reading.says - word) <= WORD else None
+
+
 def hear_operator(authority: "IssuingAuthority") -> None:
     """Believe a clock that is ahead when an operator said the same, and put that on record."""
     with authority.lock:
         reading = authority.read_clock()
-        word = read_word(authority.installed.folder) if reading.state == "ahead" else None
-        if word is None or abs(reading.says - word) > WORD:
+        word = _said_of(authority, reading)
+        if word is None:
             return
         log.warning("an operator said that it is %s; the last time known was %s", word, reading.now)
         authority.record(ClockEntry(at=reading.says, before=reading.now, said=word))

@@ -17,6 +17,7 @@ from cryptography.exceptions import InvalidSignature
 from sealwright.errors import InputError, IntegrityError, NotFound, PolicyViolation
 from sealwright.installed import Installed
 from sealwright.issuing.authority import IssuingAuthority
+from sealwright.issuing.clock import time_for_loss
 from sealwright.issuing.index import LedgerIndex
 from sealwright.issuing.setback import load_witness, witness_path
 from sealwright.ledger.checkpoint import verify_checkpoint
@@ -97,9 +98,9 @@ def draft_loss(
 
 
 def declare_loss(authority: IssuingAuthority, signed: SignedStatement) -> VerifiedLoss:
-    """Record it. Raises ``PolicyViolation`` (LOSS-...) and changes nothing when it may not be."""
+    """Record it. Raises ``PolicyViolation`` (LOSS-..., CLOCK-AHEAD) and changes nothing when it may not be."""
     with authority.lock:
-        now, index, ledger = authority.time_for_revocation(), authority.index, authority.ledger
+        now, index, ledger = time_for_loss(authority), authority.index, authority.ledger
         end = LedgerEnd(
             size=ledger.size,
             root=ledger.root.hex(),
@@ -122,6 +123,8 @@ def declare_loss(authority: IssuingAuthority, signed: SignedStatement) -> Verifi
             authority.set_back = before
             raise
         authority.set_back = load_witness(authority)
+        if authority.read_clock().state == "ahead":
+            authority.watch.believe(now)  # and not before it is on record
         return loss
 
 
