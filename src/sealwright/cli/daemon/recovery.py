@@ -154,7 +154,7 @@ def loss(
         typer.echo(f"{out}: {statement.size} entries are left; the ledger key signed {statement.lost_size}")
         typer.echo(f"officers sign it with: sealwright loss sign {out}")
         if statement.more:
-            typer.echo("the CRLs have more than fits: once it is declared, make another one, with the same options")
+            typer.echo("there is more than fits: once this is declared, make another one, with the same options")
 
 
 def _load_certificate(path: Path) -> "x509.Certificate":
