@@ -266,6 +266,17 @@ def test_what_a_node_with_a_slow_clock_built_is_made_good_when_its_clock_is_righ
     writer.close()
 
 
+def test_what_was_over_by_a_fast_clock_is_let_in_when_the_clock_is_right(node: Node) -> None:
+    right, leaf = node.clock[0], node.published.publish(node.published.issue())
+    node.clock[0] += timedelta(days=30)
+    assert (node.sync.follow(), node.sync.refused) == (0, 2)
+    node.clock[0] = right
+    node.sync.follow()
+    assert node.find(leaf.serial_number) is not None
+    assert node.sync.refused == 2
+    assert node.sync.follow() == 0
+
+
 def _object(path: str, body: bytes, content_type: str = "application/pkix-cert") -> PublishedObject:
     return PublishedObject(path=path, content_type=content_type, body=body)
 

@@ -39,6 +39,9 @@ log = logging.getLogger("sealwright.sync")
 _BATCH: Final = 1000
 _HEARTBEAT_SECONDS: Final = 2
 _SWEEP_SECONDS: Final = 60.0
+_SET_BACK_SECONDS: Final = 3600
+"""A clock that is set back by so much was wrong, and what was over by it is looked at again. Answers are refreshed long
+before they are over: by less nothing was refused that is not."""
 
 Clock = Callable[[], datetime]
 
@@ -57,7 +60,6 @@ class _Later(NamedTuple):
 class _Held(NamedTuple):
     """Some rows are not yet let in. All up to ``change`` was looked at, and before ``until`` need not be again."""
 
-    identity: str
     change: int
     until: datetime
 
@@ -84,12 +86,13 @@ class Synchroniser:
         identity, change = self._publication.state()
         now = self._clock()
         looked = int(now.timestamp())
-        before = self._snapshot.progress()
-        if before is not None and (before.identity != identity or before.change > change):
-            before = None
+        before, held = self._snapshot.progress(), self._held
+        if before is not None and (
+            before.identity != identity or before.change > change or before.looked > looked + _SET_BACK_SECONDS
+        ):
+            before = held = None
         mark = 0 if before is None else before.change
-        held = self._held
-        if held is not None and (held.identity != identity or held.change > change or held.until <= now):
+        if held is not None and (held.change > change or held.until <= now):
             held = None
         seen = mark if held is None else held.change
         if seen == change and before is not None:
@@ -110,7 +113,7 @@ class Synchroniser:
         mark = min([change, *(each.change - 1 for each in self._later)])
         with self._snapshot.write() as transaction:
             transaction.put_progress(Progress(identity, mark, looked))
-        self._held = _Held(identity, change, min(each.at for each in self._later)) if self._later else None
+        self._held = _Held(change, min(each.at for each in self._later)) if self._later else None
         return taken
 
     def _take_answers(self, rows: Sequence[PublishedAnswer], now: datetime) -> int:
