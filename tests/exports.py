@@ -155,8 +155,8 @@ def _lose(world: World) -> None:
     said: dict[str, Any] = {"size": size, "root": root, "lost_size": size + 1, "lost_root": "0" * 64, "crl_number": 12}
     date = wire_time(world.clock() - timedelta(minutes=1))
     said["revocations"] = [
-        {"serials": ["1f00"], "revocation_date": date, "reason": "keyCompromise"},
-        {"serials": ["1f01"], "revocation_date": None, "reason": None},
+        {"serials": ["1f00"], "revocation_date": date, "reason": "keyCompromise", "scope": ""},
+        {"serials": ["1f01"], "revocation_date": None, "reason": None, "scope": "p8-3"},
     ]
     loss = world.statement("loss", "olga", keys=["1" * 64], more=False, comment="", **said)
     declare_loss(authority, world.signed(loss, "olga", "omar", "odile"))

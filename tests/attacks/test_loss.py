@@ -6,6 +6,7 @@ One good declaration, each field of it changed; then who signs it, when, and for
 """
 
 import base64
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,12 +23,13 @@ from exports import audit
 from sealwright.errors import InputError, IntegrityError, NotFound, PolicyViolation
 from sealwright.issuing import gate, issuance
 from sealwright.issuing.clock import leave_word
-from sealwright.issuing.crl import crl_path, issue_crl
+from sealwright.issuing.crl import crl_path, crl_scopes, issue_crl
 from sealwright.issuing.loss import declare_loss, draft_loss
 from sealwright.issuing.recovery import record_start
 from sealwright.ledger.entries import IntentEntry, LossEntry, parse_entry
 from sealwright.ledger.reader import LedgerReader
 from sealwright.pki.crl import RevocationEntry, RevocationReason, draft_crl, lint_crl, reason_of, sign_crl
+from sealwright.pki.crl_scope import scope_of_tbs
 from sealwright.pki.serials import SerialNumber, parse_serial
 from sealwright.publication.statuses import LedgerStatuses
 from sealwright.statements.kinds import LOST_LIMIT, LossStatement
@@ -167,10 +169,8 @@ def without_the_revoked(lost: Lost) -> Statement:
 
 
 def says_of_the_revoked(**said: object) -> Callable[[Lost], Statement]:
-    return lambda lost: (
-        without_the_revoked(lost)
-        | {"revocations": [{"serials": [lost.revoked], "revocation_date": None, "reason": "superseded"} | said]}
-    )
+    good = {"revocation_date": None, "reason": "superseded", "scope": ""}
+    return lambda lost: lost.draft() | {"revocations": [{"serials": [lost.revoked]} | good | said]}
 
 
 def twice(lost: Lost) -> Statement:
@@ -213,6 +213,8 @@ def test_each_field_that_says_something_else_is_refused_although_officers_signed
         (says_of_the_revoked(), "LOSS-CRL"),
         (says_of_the_revoked(revocation_date=wire_time(told + timedelta(seconds=1))), "LOSS-CRL"),
         (says_of_the_revoked(revocation_date=wire_time(told), reason=None), "LOSS-CRL"),
+        (says_of_the_revoked(revocation_date=wire_time(told), scope="p3-1"), "LOSS-CRL"),
+        (says_of_the_revoked(revocation_date=wire_time(told), scope="all"), "unreadable"),
         (says_of_the_revoked(revocation_date=wire_time(told), reason="privilegeWithdrawn"), "LOSS-CRL"),
         (says_of_the_revoked(revocation_date=wire_time(began - timedelta(seconds=1))), "LOSS-DATE"),
         (says_of_the_revoked(revocation_date=wire_time(lost.world.clock() + timedelta(seconds=1))), "LOSS-DATE"),
@@ -231,7 +233,7 @@ def test_each_field_changed_after_it_was_signed_is_refused(lost: Lost) -> None:
         "issued_at": wire_time(lost.world.clock() + timedelta(seconds=1)),
         "expires_at": wire_time(lost.world.clock() + timedelta(days=6)),
         "crl_number": good.statement["crl_number"] + 1,
-        "revocations": [*good.statement["revocations"], {"serials": ["1234"], "revocation_date": None, "reason": None}],
+        "revocations": good.statement["revocations"][:-1],
         "keys": ["0" * 64],
         "more": True,
         "comment": "",
@@ -336,6 +338,38 @@ def test_what_a_crl_said_of_a_lost_revocation_it_goes_on_to_say(stolen: Lost) ->
     assert {serial: (said.revocation_date, said.reason) for serial, said in due.items() if said} == before
     world.stop()
     assert audit(world, [path.read_bytes()]).problems == []
+
+
+def test_so_does_the_partition_that_a_lost_certificate_names(world: World, tmp_path: Path) -> None:
+    """Who has the certificate fetches no other list."""
+    profile = world.installed.folder / "ca/profiles/code-signing.toml"
+    profile.write_text(re.sub(r"(?m)^# crl_partitions = \d+ ", "crl_partitions = 3 ", profile.read_text()))
+    call(world, "publish-roster", roster=world.signed(world.roster(2), "olga", "omar").to_wire())
+    others: list[x509.Certificate] = []
+
+    def act(_: x509.Certificate, gone: x509.Certificate) -> None:
+        revoke(world, gone)
+        others.append(certificate(world))
+        assert world.authority is not None
+        issue_crl(world.authority, scope_of_tbs(gone.tbs_certificate_bytes) or "")
+
+    lost = lose(world, tmp_path, act)
+    gone, authority = (lost.certificate, *others), world.authority
+    assert authority is not None
+    scopes = {each.serial_number: scope_of_tbs(each.tbs_certificate_bytes) or "" for each in gone}
+    before = published(crl_path(authority, scopes[lost.certificate.serial_number]))
+    lost.declare(world.signed(lost.draft(*others), "olga", "omar"))
+    for _ in range(2):
+        files = [issue_crl(authority, scope) for scope in crl_scopes(authority)]
+        assert len(files) == 4
+        assert before.items() <= published(crl_path(authority, scopes[lost.certificate.serial_number])).items()
+        for serial, scope in scopes.items():
+            assert scope
+            for each, path in zip(crl_scopes(authority), files, strict=True):
+                assert (serial in published(path)) is (each in ("", scope))
+        world.stop()
+        assert audit(world, [path.read_bytes() for path in files]).problems == []
+        authority = world.start()
 
 
 def test_officers_may_say_that_it_was_earlier_and_worse(lost: Lost) -> None:

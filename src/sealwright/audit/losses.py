@@ -27,6 +27,8 @@ def take_loss(walk: Walk, entry: LossEntry, tree: MerkleTree) -> None:
         walk.losses.append(statement)
         walk.crl_floor = statement.crl_number
         walk.compromised.update(statement.keys)
+        for each in statement.revocations:
+            walk.lost_scopes |= dict.fromkeys(each.serials, each.scope)
         walk.is_more_lost = statement.more
         walk.ordered_by_loss = RevocationRecord.of_loss(statement, at=entry.at, revoked=walk.revoked.__contains__)
         walk.findings.declared.append(

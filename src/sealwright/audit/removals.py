@@ -185,7 +185,7 @@ def _allowed(walk: Walk, serial: str, entry: CRLEntry) -> tuple[tuple[datetime, 
     The full list has every serial, a partition those whose certificates name it; for ten years after their end.
     """
     reserved = walk.serials.get(serial)
-    scopes = {FULL} if reserved is None else {FULL, reserved.scope}
+    scopes = {FULL, walk.lost_scopes.get(serial, FULL) if reserved is None else reserved.scope}
     if serial not in walk.revoked or entry.scope not in scopes:
         return (None,)
     said = walk.revoked[serial], walk.reasons.get(serial)

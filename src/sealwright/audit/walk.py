@@ -117,6 +117,8 @@ class Walk:
     """What the declaration of a loss revokes, until it follows."""
     is_more_lost: bool = False
     """The last declaration says that another follows it."""
+    lost_scopes: dict[str, str] = field(default_factory=dict)
+    """Serial -> the partition that its lost certificate names, as the declaration says."""
     epoch: int = 1
     """Of the last start: it counts takeovers."""
     crl_floor: int = 0

@@ -87,6 +87,8 @@ class LedgerIndex:
         """What officers signed, in its order."""
         self.losses: list[LossStatement] = []
         """What officers declared lost."""
+        self._lost_scopes: dict[SerialNumber, str] = {}
+        """The partitions that lost certificates name, as their declaration says."""
         self.revoked: dict[SerialNumber, Revoked] = {}
         self.crls_wanted: set[str] = set()
         """Scopes that miss a revocation of theirs. The full list has those of partitions too, at its own time."""
@@ -252,8 +254,7 @@ class LedgerIndex:
         for place in sorted(map(int, noted.get("loss", ()))):
             entry = parse_entry(self._ledger.read(place))
             if isinstance(entry, LossEntry):
-                self.losses.append(loss_of(entry))
-        self.crl_floor = max((each.crl_number for each in self.losses), default=0)
+                self._take_loss(entry)
 
     # questions
 
@@ -298,18 +299,19 @@ class LedgerIndex:
     def scope_of(self, serial: SerialNumber) -> str:
         """The CRL that the certificate of this serial names; also of one that a crash left without a certificate."""
         row = self._file.one("SELECT scope FROM reserved WHERE serial = ?", serial_octets(serial))
-        return (row[0] if row else None) or FULL
+        return (row[0] if row else self._lost_scopes.get(serial)) or FULL
 
     def scopes(self) -> frozenset[str]:
         """Every partition that a certificate names."""
         rows = self._file.all("SELECT DISTINCT scope FROM reserved WHERE scope IS NOT NULL")
-        return frozenset(row[0] for row in rows)
+        return frozenset(row[0] for row in rows) | frozenset(self._lost_scopes.values())
 
     def revoked_in_partitions(self) -> dict[SerialNumber, str]:
         rows = self._file.all(
             "SELECT serial, scope FROM reserved WHERE scope IS NOT NULL AND serial IN (SELECT serial FROM revoked)"
         )
-        return {read_serial(serial): scope for serial, scope in rows}
+        lost = {serial: scope for serial in self._lost_scopes if (scope := self.scope_of(serial)) != FULL}
+        return lost | {read_serial(serial): scope for serial, scope in rows}
 
     def expired_before(self, moment_: datetime) -> frozenset[SerialNumber]:
         """Revoked serials whose certificates expired before that."""
@@ -389,8 +391,7 @@ class LedgerIndex:
                     raise IntegrityError(f"ledger entry {at}: a start of epoch {entry.epoch} after one of {self.epoch}")
                 self.epoch = entry.epoch
             case LossEntry():
-                self.losses.append(loss_of(entry))
-                self.crl_floor = max(self.crl_floor, self.losses[-1].crl_number)
+                self._take_loss(entry)
                 for key in self.losses[-1].keys:
                     self._note(self.compromised_keys, key, "compromised", key)
                 self._file.add("noted", "loss", str(at))
@@ -411,6 +412,14 @@ class LedgerIndex:
                 self.refusals += 1
             case _:
                 pass
+
+    def _take_loss(self, entry: LossEntry) -> None:
+        loss = loss_of(entry)
+        self.losses.append(loss)
+        self.crl_floor = max(self.crl_floor, loss.crl_number)
+        for each in loss.revocations:
+            if each.scope != FULL:
+                self._lost_scopes |= dict.fromkeys(map(parse_serial, each.serials), each.scope)
 
     def _note(self, known: set[Any], value: Any, kind: str, text: str) -> None:
         if value not in known:

@@ -9,7 +9,7 @@ that another declaration follows, with what did not fit this one.
 
 from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -24,6 +24,7 @@ from sealwright.ledger.checkpoint import verify_checkpoint
 from sealwright.ledger.entries import LossEntry, RevocationRecord
 from sealwright.ledger.view import LedgerView
 from sealwright.pki.crl import RevocationReason, read_crl, reason_of
+from sealwright.pki.crl_scope import FULL, scope_of_crl, scope_of_tbs
 from sealwright.pki.keys import secret_sha256
 from sealwright.pki.serials import SerialNumber, format_serial, parse_serial
 from sealwright.statements.kinds import LOST_LIMIT, LossStatement, new_statement_id
@@ -35,11 +36,17 @@ DRAFT_LIMIT: Final = 48 * 1024
 """Octets of serials and keys in a draft; comment and signatures have the rest of the ledger entry's 64 KiB. That is
 some 1,100 serials of one date and reason, or ``LOST_LIMIT`` that have each their own."""
 
-_QUOTED, _GROUP = 3, 96
-"""Octets of JSON around a serial or key, and around the serials of one date and reason."""
+_QUOTED, _GROUP = 3, 120
+"""Octets of JSON around a serial or key, and around the serials of one date, reason and partition."""
 
-Said = tuple[datetime | None, RevocationReason | None]
-"""Revoked since when, and why. No date: from the moment of the declaration."""
+
+class Said(NamedTuple):
+    """What a CRL says of a serial, or would."""
+
+    date: datetime | None = None
+    """None: from the moment of the declaration."""
+    reason: RevocationReason | None = None
+    scope: str = FULL
 
 
 def draft_loss(
@@ -65,13 +72,15 @@ def draft_loss(
             "nothing is known to be missing: no checkpoint was shown that this ledger does not reach",
             hint="start the signer and the registry first: the registry shows it what it saw",
         )
-    said: dict[SerialNumber, Said] = dict.fromkeys(serials, (None, None))
+    said: dict[SerialNumber, Said] = dict.fromkeys(serials, Said())
     keys = set()
     for certificate in compromised:
         key = _key(certificate, installed)
         keys.add(key)
-        kin = (SerialNumber(certificate.serial_number), *index.serials_of_key(key))
-        said |= dict.fromkeys(kin, (None, RevocationReason.KEY_COMPROMISE))
+        stolen = Said(reason=RevocationReason.KEY_COMPROMISE)
+        said |= dict.fromkeys(index.serials_of_key(key), stolen)
+        scope = scope_of_tbs(certificate.tbs_certificate_bytes) or FULL
+        said[SerialNumber(certificate.serial_number)] = stolen._replace(scope=scope)
     number, listed = _published(installed, index)
     said |= listed
     blocked = sorted(keys - index.compromised_keys)
@@ -150,15 +159,20 @@ def _fitting(left: Mapping[SerialNumber, Said], room: int) -> tuple[tuple[dict[s
             break
         groups.setdefault(said, []).append(text)
     revocations = tuple(
-        {"serials": tuple(serials), "revocation_date": date, "reason": str(reason) if reason else None}
-        for (date, reason), serials in groups.items()
+        {
+            "serials": tuple(serials),
+            "revocation_date": said.date,
+            "reason": str(said.reason) if said.reason else None,
+            "scope": said.scope,
+        }
+        for said, serials in groups.items()
     )
     return revocations, sum(map(len, groups.values())) < len(left)
 
 
-def _order(each: tuple[SerialNumber, Said]) -> tuple[str, str, int]:
-    serial, (date, reason) = each
-    return format_time(date) if date else "", reason or "", serial
+def _order(each: tuple[SerialNumber, Said]) -> tuple[str, str, str, int]:
+    serial, said = each
+    return format_time(said.date) if said.date else "", said.reason or "", said.scope, serial
 
 
 def _check_witness(installed: Installed, loss: VerifiedLoss) -> None:
@@ -178,7 +192,7 @@ def _check_crls(installed: Installed, index: LedgerIndex, loss: VerifiedLoss) ->
     """LOSS-CRL: no CRL number is used twice, and what a published CRL revokes stays revoked, from then and for that."""
     number, listed = _published(installed, index)
     said: dict[str, Said] = {
-        serial: (each.revocation_date, RevocationReason(each.reason) if each.reason else None)
+        serial: Said(each.revocation_date, RevocationReason(each.reason) if each.reason else None, each.scope)
         for each in loss.statement.revocations
         for serial in each.serials
     }
@@ -196,9 +210,10 @@ def _check_crls(installed: Installed, index: LedgerIndex, loss: VerifiedLoss) ->
 
 
 def _is_as_strong(said: Said, published: Said) -> bool:
-    """From no later moment, and for no other reason; that the key was compromised is what may be known since."""
-    (date, reason), (told, why) = said, published
-    return date is not None and told is not None and date <= told and reason in (why, RevocationReason.KEY_COMPROMISE)
+    """On the same list, from no later moment, and for no other reason; a compromise may have become known since."""
+    if said.date is None or published.date is None or said.date > published.date:
+        return False
+    return said.scope == published.scope and said.reason in (published.reason, RevocationReason.KEY_COMPROMISE)
 
 
 def _witness(installed: Installed) -> tuple[int, str] | None:
@@ -224,5 +239,6 @@ def _published(installed: Installed, index: LedgerIndex) -> tuple[int, dict[Seri
         for each in crl:
             serial = SerialNumber(each.serial_number)
             if serial not in index.revoked:
-                listed[serial] = each.revocation_date_utc, reason_of(each)
+                scope = scope_of_crl(crl) or listed.get(serial, Said()).scope  # it is on the full list too
+                listed[serial] = Said(each.revocation_date_utc, reason_of(each), scope)
     return max((number for _, number in crls), default=0), listed

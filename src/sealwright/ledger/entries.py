@@ -20,7 +20,7 @@ from pydantic import (
 from sealwright.errors import InputError
 from sealwright.ledger.bundles import ENTRY_LIMIT
 from sealwright.pki.crl import RevocationReason
-from sealwright.pki.crl_scope import FULL, SCOPE_PATTERN
+from sealwright.pki.crl_scope import FULL
 from sealwright.statements.canonical import canonical_bytes, parse_canonical
 from sealwright.statements.kinds import LossStatement, PinnedName
 from sealwright.statements.orders import IssuanceOrder
@@ -31,6 +31,7 @@ from sealwright.statements.wire import (
     Base64,
     Digest,
     Name,
+    Scope,
     Serial,
     Time,
     WireModel,
@@ -58,7 +59,6 @@ def _reason(value: object) -> object:
     return RevocationReason(value) if isinstance(value, str) else value
 
 
-Scope = Annotated[str, Field(pattern=rf"^({SCOPE_PATTERN})?\z")]
 Reason = Annotated[RevocationReason, BeforeValidator(_reason)]
 
 

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, Field, StringConstraints, TypeAdapter, Vali
 
 from sealwright.errors import InputError
 from sealwright.statements.canonical import canonical_bytes
-from sealwright.statements.wire import Array, Base64, Digest, Name, Serial, Text, Time, WireModel, invalid
+from sealwright.statements.wire import Array, Base64, Digest, Name, Scope, Serial, Text, Time, WireModel, invalid
 
 StatementKind = Literal[
     "request",
@@ -269,6 +269,8 @@ class LostRevocation(WireModel):
     revocation_date: Time | None
     """None: from the moment of the declaration."""
     reason: RevocationReasonText | None
+    scope: Scope
+    """The partition of the CRL that their certificates name; of those that the ledger has, their own word counts."""
 
 
 def _each_once(revocations: tuple[LostRevocation, ...]) -> tuple[LostRevocation, ...]:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError
 
 from sealwright.errors import InputError
+from sealwright.pki.crl_scope import SCOPE_PATTERN
 from sealwright.pki.serials import parse_serial
 
 TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
@@ -80,6 +81,8 @@ Base64 = Annotated[str, AfterValidator(_base64)]
 Serial = Annotated[str, AfterValidator(_serial)]
 Text = Annotated[str, Field(max_length=1000, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]*$")]
 """A person's words: bounded, and without control characters that could rewrite the reader's terminal."""
+Scope = Annotated[str, Field(pattern=rf"^({SCOPE_PATTERN})?\z")]
+"""A partition of the CRL; "" is the full list."""
 Array = Annotated[tuple[T, ...], BeforeValidator(_tuple)]
 
 

@@ -72,7 +72,8 @@ def sign(
 def _says(revocation: LostRevocation) -> str:
     date = revocation.revocation_date
     since = f"from {date:%Y-%m-%d %H:%M:%S} UTC" if date else "from now on"
-    return f"{', '.join(revocation.serials)}: {since}, {revocation.reason or 'no reason'}"
+    which = f", CRL {revocation.scope}" if revocation.scope else ""
+    return f"{', '.join(revocation.serials)}: {since}, {revocation.reason or 'no reason'}{which}"
 
 
 def _facts(statement: LossStatement, signatures: int) -> list[tuple[str, str]]:
