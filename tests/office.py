@@ -20,8 +20,10 @@ from typing import Any
 import httpx
 from cryptography.x509 import ocsp
 
+from published import wait_until
 from sealwright.channel import SignerChannel
 from sealwright.errors import SealwrightError
+from sealwright.issuing.crl import crl_due, crl_scopes
 from sealwright.issuing.responder import responder_certificate
 from sealwright.issuing.service import SignerConfig, TokenKey, serve
 from sealwright.pki.ocsp import (
@@ -61,6 +63,18 @@ class Office:
 
     def revocation(self, serial: str, person: str = "alice", **changes: Any) -> RevocationOrder:
         return RevocationOrder(revocation=self.sign(self.world.revocation(serial, person, **changes)))
+
+    def settle(self) -> None:
+        """Until no CRL is due: the signer makes them beside what it is asked, and the ledger grows by them."""
+        authority = self.world.authority
+        assert authority is not None
+
+        def is_settled() -> bool:
+            with authority.lock:
+                now = authority.time_for_revocation()
+                return not any(crl_due(authority, now, scope) for scope in crl_scopes(authority))
+
+        wait_until(is_settled)
 
 
 @contextmanager

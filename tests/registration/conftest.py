@@ -22,4 +22,5 @@ def empty(tmp_path: Path, databases: Databases) -> Iterator[Office]:
 def office(empty: Office) -> Office:
     """With the world's roster in force."""
     publish_roster(empty.registry, empty.sign(empty.world.roster(), "olga", "omar"))
+    empty.settle()
     return empty

@@ -31,6 +31,7 @@ def test_a_restored_backup_says_what_the_ledger_says(office: Office, databases: 
     later, open_after = issue(), office.request()
     submit_revocation(office.registry, office.revocation(revoked))
     submit_request(office.registry, open_after)
+    office.settle()
     size = project_ledger(office.registry)
 
     url = databases.restore("registry", tmp_path / "backup")

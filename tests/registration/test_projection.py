@@ -266,6 +266,7 @@ def test_a_registry_that_saw_more_stops_a_signer_whose_backup_was_restored(tmp_p
     world = make_world(tmp_path / "world")
     with open_office(world, tmp_path) as office:
         publish_roster(office.registry, office.sign(world.roster(), "olga", "omar"))
+        office.settle()
         project_ledger(office.registry)
     shutil.copytree(world.installed.ledger, tmp_path / "backup")
     with open_office(world, tmp_path) as office:

@@ -299,27 +299,31 @@ def _keep_crl(authority: IssuingAuthority, renew: threading.Event, stop: threadi
     """
     throwaway_key(key_kind(authority.installed.issuing.public_key()))  # a second of work that no order should wait for
     while not stop.is_set():
+        made = False
         try:
             hear_operator(authority)
-            _issue_due(authority)
+            made = _issue_due(authority)
         except SealwrightError as error:
             log.error("no new CRL: %s", error)  # noqa: TRY400  # the message is the whole story
         except Exception:
             log.exception("no new CRL")
-        stop.wait(RESOLUTION.total_seconds())
+        if made:
+            stop.wait(RESOLUTION.total_seconds())
         renew.wait(_CRL_CLOCK_SECONDS)
         renew.clear()
 
 
-def _issue_due(authority: IssuingAuthority) -> None:
-    """The lock is free between two: a revocation waits for one CRL and not for all partitions."""
+def _issue_due(authority: IssuingAuthority) -> bool:
+    """Was one made? The lock is free between two: a revocation waits for one CRL and not for all partitions."""
     if authority.roster is None:
-        return
-    wanted = authority.index.crls_wanted
+        return False
+    made, wanted = False, authority.index.crls_wanted
     for scope in sorted(crl_scopes(authority), key=lambda each: each not in wanted):
         with authority.lock:
             if crl_due(authority, authority.time_for_revocation(), scope):
                 issue_crl(authority, scope)
+                made = True
+    return made
 
 
 def stop_on_signals() -> threading.Event:
