@@ -50,6 +50,18 @@ def test_refuses_any_character_changed() -> None:
                 verify_checkpoint(changed, ORIGIN, KEY.public_key())
 
 
+def test_a_signature_has_one_spelling() -> None:
+    """The last character's unused bits: of 68 octets there are two."""
+    signature = NOTE.rstrip("\n").rpartition(" ")[2]
+    assert signature.endswith("=")
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    last = alphabet.index(signature[-2])
+    for bits in (1, 2, 3):
+        changed = NOTE.replace(signature, f"{signature[:-2]}{alphabet[last + bits]}=")
+        with pytest.raises(IntegrityError, match="cannot be read"):
+            verify_checkpoint(changed, ORIGIN, KEY.public_key())
+
+
 def test_refuses_another_origin_and_another_key() -> None:
     with pytest.raises(IntegrityError, match="checkpoint is of"):
         verify_checkpoint(NOTE, "sealwright/" + "cd" * 32, KEY.public_key())

@@ -5,7 +5,6 @@ the origin. Other signatures (of witnesses) may stand beside the ledger's; they 
 """
 
 import base64
-import binascii
 import hashlib
 import re
 from typing import Final
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from sealwright.errors import IntegrityError
 from sealwright.ledger.tree import HASH_SIZE
+from sealwright.statements.wire import decode_base64
 
 NOTE_LIMIT: Final = 8192
 _ED25519: Final = b"\x01"
@@ -69,8 +69,8 @@ def _check_signature(text: str, signatures: str, origin: str, public: Ed25519Pub
         dash, _, rest = line.partition(" ")
         name, _, encoded = rest.partition(" ")
         try:
-            value = base64.b64decode(encoded, validate=True)
-        except (binascii.Error, ValueError):
+            value = decode_base64(encoded)
+        except ValueError:
             raise IntegrityError("checkpoint has a signature line that cannot be read") from None
         if dash != "—" or not name or len(value) < 5:
             raise IntegrityError("checkpoint has a signature line that cannot be read")
@@ -90,7 +90,7 @@ def _check_signature(text: str, signatures: str, origin: str, public: Ed25519Pub
 
 def _hash(text: str) -> bytes | None:
     try:
-        value = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
+        value = decode_base64(text)
+    except ValueError:
         return None
-    return value if len(value) == HASH_SIZE and base64.b64encode(value).decode() == text else None
+    return value if len(value) == HASH_SIZE else None
