@@ -41,11 +41,11 @@ from sealwright.pki.verdicts import Verdict, parse_verdict
 from sealwright.publication.root_answers import read_root_answer
 from sealwright.statements.anchor import load_anchor
 from sealwright.statements.canonical import parse_canonical, parse_json
+from sealwright.statements.checks import parse_armored
 from sealwright.statements.orders import IssuanceOrder
 from sealwright.statements.receipts import Receipt
 from sealwright.statements.revocations import RevocationOrder, parse_order
 from sealwright.statements.signed import parse_signed
-from sealwright.statements.ssh import parse_signature
 from sealwright.statements.ssh_keys import parse_key_blob, parse_public_key
 from sealwright.statements.ssh_sign import public_half, sign_with_key
 from softpki import NOW, soft_pki, software_key
@@ -183,7 +183,9 @@ def make_parsers(world: World, folder: Path) -> dict[str, Parser]:
         "anchor": Parser(("load_anchor",), load_anchor, (world.installed.anchor.to_bytes(),)),
         "receipt": Parser(("Receipt.parse",), receipts, (receipt.to_bytes(),)),
         "SSH signature": Parser(
-            ("parse_signature",), text(parse_signature), (sign_with_key(key, namespace, b"message").encode(),)
+            ("parse_signature", "parse_armored"),
+            text(lambda said: parse_armored(said, "request")),
+            (sign_with_key(key, namespace, b"message").encode(),),
         ),
         "SSH public key": Parser(("parse_public_key", "parse_line"), text(parse_public_key), (pub.line.encode(),)),
         "SSH key blob": Parser(("parse_key_blob",), parse_key_blob, (base64.b64decode(pub.line.split()[1]),)),

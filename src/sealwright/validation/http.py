@@ -354,7 +354,10 @@ class Connection(asyncio.Protocol):
         """Its time is over, but it is busy taking what was written for it: then it has as much time again."""
         # The transport's own count is not enough: the system takes megabytes from it at a time, for a slow client
         # seldom. ``_untaken`` is what was untaken at the last look, and all that was written since.
-        system = fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        try:
+            system = fcntl.ioctl(self._transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, bytes(4))
+        except (OSError, ValueError):  # closed: this connection hears of it in the loop's next turn
+            return False
         untaken = self._transport.get_write_buffer_size() + struct.unpack("i", system)[0]
         taken, self._untaken = self._untaken - untaken, untaken
         if not untaken or taken < _LEAST_TAKEN:
