@@ -73,6 +73,9 @@ def test_from_the_draft_to_the_declaration(
     monkeypatch.setattr("sealwright.issuing.service.opened_authority", opened)
     monkeypatch.setattr("sealwright.cli.daemon.recovery.begin", lambda *_: None)
     monkeypatch.setattr("sealwright.cli.daemon.recovery.signer_config", lambda *_: None)
+    for nothing, code in ((tmp_path / "none.json", 11), (tmp_path, 3)):
+        assert _run(daemon.app, ["recover", "--dir", str(world.folder), "--declared", str(nothing)]) == code
+    capsys.readouterr()
     assert _run(daemon.app, ["recover", "--dir", str(world.folder), "--declared", str(file)]) == 0
     assert "nothing is signed yet" in capsys.readouterr().out
     file.unlink()

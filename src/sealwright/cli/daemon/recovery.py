@@ -73,16 +73,14 @@ def _copy(folder: Path, where: str, tls_ca: Path | None, *, to_follow: bool, as_
 
 
 def _declare(folder: Path, file: Path, *, as_json: bool) -> None:
+    from sealwright.durable import read_file
     from sealwright.issuing.loss import declare_loss
     from sealwright.issuing.service import opened_authority
     from sealwright.statements.canonical import STATEMENT_LIMIT
     from sealwright.statements.signed import parse_signed
 
-    try:
-        with file.open("rb") as opened:
-            signed = parse_signed(opened.read(2 * STATEMENT_LIMIT + 1))
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from error
+    hint = "`sealwrightd loss` drafts it, `sealwright loss sign` signs it"
+    signed = parse_signed(read_file(file, limit=2 * STATEMENT_LIMIT, hint=hint))
     with opened_authority(signer_config(folder, begin(folder, "signer"))) as authority:
         said = declare_loss(authority, signed).statement
     if as_json:
