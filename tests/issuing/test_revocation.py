@@ -97,6 +97,7 @@ def test_a_backdated_revocation_has_both_dates_equal(world: World) -> None:
     assert done == {
         "act": "revocation",
         "serials": [f"{leaf.serial_number:x}"],
+        "more": 0,
         "reason": "keyCompromise",
         "revocation_date": wire_time(then),
     }
@@ -361,6 +362,7 @@ def test_however_many_certificates_a_key_has_its_compromise_is_recorded_and_answ
     monkeypatch.setattr(LedgerIndex, "serials_of_key", lambda *_: (leaf.serial_number, *kin))
     done = call(world, "revoke", order=by_key(world, key))
     assert done["serials"][0] == f"{leaf.serial_number:x}"
+    assert len(done["serials"]) + done["more"] == 6001
     assert len(canonical_bytes(done)) < MESSAGE_LIMIT
     assert world.authority is not None
     assert list(world.authority.index.revoked) == [leaf.serial_number, *kin]

@@ -51,7 +51,7 @@ log = logging.getLogger("sealwright.signer")
 _CRL_CLOCK_SECONDS = 20.0
 _WORKERS = 16
 _SERIALS_SAID = 4000
-"""Serials that the answer to an order names, of however many it revoked: more do not fit a message."""
+"""Serials that the answer to an order names, of however many it revoked: more do not fit a message, and are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +215,7 @@ class SignerService:
         return {
             "act": records[0].type,
             "serials": serials[:_SERIALS_SAID],
+            "more": len(serials[_SERIALS_SAID:]),
             "reason": records[0].reason,
             "revocation_date": format_time(records[0].revocation_date),
         }

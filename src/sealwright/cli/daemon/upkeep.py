@@ -160,6 +160,7 @@ def revoke(
         answers.append({"file": str(file), **answer})
         if not as_json:
             serials = ", ".join(answer["serials"]) or "no further certificate"
+            serials += f" and {answer['more']} more of the same key" if answer["more"] else ""
             typer.echo(f"{file}: {answer['act']} of {serials}, from {answer['revocation_date']}; it is in the ledger")
     if as_json:
         print_json(answers)

@@ -93,6 +93,7 @@ def finish(
     if not as_json:
         verb = "corrected" if done.get("act") == "correction" else "revoked"
         names = ", ".join(done["serials"]) or "nothing new; the key is blocked"
+        names += f" and {done['more']} more of the same key" if done.get("more") else ""
         typer.echo(f"{verb}: {names}, from {done.get('revocation_date')}; it is in the ledger")
     if wait and done["serials"]:
         try:
