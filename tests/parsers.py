@@ -20,7 +20,7 @@ from cryptography.x509 import ocsp
 from sealwright.audit.export import ZipExport, read_entries
 from sealwright.ceremony.answers import compose_answers, parse_answers
 from sealwright.ceremony.transcript import parse_transcript, parse_written
-from sealwright.channel import SignerCall, answer_connection
+from sealwright.channel import SignerCall, read_call
 from sealwright.client.drafts import load_roster_file
 from sealwright.client.monitor.seen import load_seen
 from sealwright.client.revocations import load_certificate, load_order
@@ -95,7 +95,9 @@ def call_the_signer(data: bytes) -> None:
         def handle(call: SignerCall) -> dict[str, object]:
             return {"call": call.name}
 
-        answer_connection(theirs, allowed_uids=frozenset({os.getuid()}), handle=handle)
+        call = read_call(theirs, frozenset({os.getuid()}))
+        if call is not None:
+            call.answer(handle)
         answer = json.loads(ours.recv(1 << 20))
         assert set(answer) == {"call"} or "error" in answer
 

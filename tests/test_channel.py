@@ -16,7 +16,6 @@ from sealwright.channel import (
     WAITING_LIMIT,
     SignerCall,
     SignerChannel,
-    answer_connection,
     bind_socket,
     waiting_calls,
 )
@@ -27,13 +26,11 @@ def serving(
     path: Path, handle: Callable[[SignerCall], Mapping[str, Any]], uids: frozenset[int] = frozenset({os.getuid()})
 ) -> Iterator[None]:
     listener = bind_socket(path)
-    listener.settimeout(0.05)
     stop = threading.Event()
 
     def loop() -> None:
-        for connection in waiting_calls(listener, stop):
-            connection.settimeout(5)
-            answer_connection(connection, allowed_uids=uids, handle=handle)
+        for call in waiting_calls(listener, stop, allowed_uids=uids):
+            call.answer(handle)
 
     thread = threading.Thread(target=loop)
     thread.start()

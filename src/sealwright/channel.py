@@ -161,6 +161,8 @@ def _check_nobody_answers(address: str, path: Path) -> None:
     raise errors.Unavailable(f"a signer already listens on {path}", hint="stop it first; there is one signer")
 
 
+_AT_ONCE = 32
+
 WAITING_LIMIT = 64
 """Connections of one uid that may be open without having asked anything."""
 
@@ -168,13 +170,31 @@ _PATIENCE = 5.0
 """Seconds a connection may be silent."""
 
 
-def waiting_calls(listener: socket.socket, stop: threading.Event) -> Iterator[socket.socket]:
-    """Connections on which a call is waiting to be read, until ``stop`` is set.
+class WaitingCall:
+    """A call and the connection on which its answer is waited for. It is answered once, by whatever thread."""
 
-    Whoever connects and stays silent costs a descriptor for a few seconds and never a worker; of one uid only so many
+    def __init__(self, connection: socket.socket, call: SignerCall) -> None:
+        self._connection, self.call = connection, call
+
+    def answer(self, handle: Callable[[SignerCall], Mapping[str, Any]]) -> None:
+        """With what ``handle`` returns, or with the ``SealwrightError`` that it raises."""
+        try:
+            answer = dict(handle(self.call))
+        except errors.SealwrightError as error:
+            answer = _error_to_wire(error)
+        _send(self._connection, answer)
+
+
+def waiting_calls(
+    listener: socket.socket, stop: threading.Event, *, allowed_uids: frozenset[int]
+) -> Iterator[WaitingCall]:
+    """Calls that came, until ``stop`` is set; what is none was answered, with its error.
+
+    Whoever connects and stays silent costs a descriptor for a few seconds and nothing else; of one uid only so many
     are kept, the oldest goes first.
     """
     silent: dict[socket.socket, tuple[int, float]] = {}
+    listener.setblocking(False)
     with selectors.DefaultSelector() as selector:
         selector.register(listener, selectors.EVENT_READ)
         try:
@@ -184,32 +204,31 @@ def waiting_calls(listener: socket.socket, stop: threading.Event) -> Iterator[so
                     if found is not listener and isinstance(found, socket.socket):
                         selector.unregister(found)
                         del silent[found]
-                        yield found
+                        if (call := read_call(found, allowed_uids)) is not None:
+                            yield call
                         continue
-                    with suppress(OSError):  # gone again before it was accepted
-                        connection, _ = listener.accept()
-                        if _has_asked(connection):
-                            yield connection
-                            continue
-                        uid = peer_uid(connection)
-                        _make_room(silent, uid, selector)
-                        silent[connection] = (uid, time.monotonic())
-                        selector.register(connection, selectors.EVENT_READ)
+                    for connection in _accepted(listener):
+                        try:
+                            if (call := read_call(connection, allowed_uids)) is not None:
+                                yield call
+                        except BlockingIOError:  # it asks nothing yet
+                            uid = peer_uid(connection)
+                            _make_room(silent, uid, selector)
+                            silent[connection] = (uid, time.monotonic())
+                            selector.register(connection, selectors.EVENT_READ)
                 _drop_silent(silent, selector)
         finally:
             for connection in silent:
                 connection.close()
 
 
-def _has_asked(connection: socket.socket) -> bool:
-    """Is there something to be read already, be it the end? Whoever asks at once need not be watched."""
-    try:
-        connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return False
-    except OSError:  # it is broken: whoever is to answer it finds that out
-        return True
-    return True
+def _accepted(listener: socket.socket) -> Iterator[socket.socket]:
+    """Whoever connected by now; a few, so that those who connected before are heard too."""
+    with suppress(OSError):  # nobody more, or gone again before it was accepted
+        for _ in range(_AT_ONCE):
+            connection, _ = listener.accept()
+            connection.setblocking(False)
+            yield connection
 
 
 def _make_room(silent: dict[socket.socket, tuple[int, float]], uid: int, selector: selectors.BaseSelector) -> None:
@@ -232,21 +251,28 @@ def _close(
     connection.close()
 
 
-def answer_connection(
-    connection: socket.socket,
-    *,
-    allowed_uids: frozenset[int],
-    handle: Callable[[SignerCall], Mapping[str, Any]],
-) -> None:
-    """Read one call, check the peer's uid, answer it. Never raises: what goes wrong goes into the answer."""
-    with connection, suppress(OSError):  # a peer that is gone gets no answer
-        try:
-            answer = dict(handle(_read_call(connection, allowed_uids)))
-        except errors.SealwrightError as error:
-            answer = _error_to_wire(error)
-        message = canonical_bytes(answer)
-        if len(message) > MESSAGE_LIMIT:
-            message = canonical_bytes(_error_to_wire(errors.SealwrightError("the answer is too long for one message")))
+def read_call(connection: socket.socket, allowed_uids: frozenset[int]) -> WaitingCall | None:
+    """The call that is on it, from a uid that may call; None when it was none, which was answered.
+
+    Raises ``BlockingIOError`` when nothing has come yet.
+    """
+    try:
+        return WaitingCall(connection, _read_call(connection, allowed_uids))
+    except BlockingIOError:
+        raise
+    except OSError:  # a peer that is gone gets no answer
+        connection.close()
+    except errors.SealwrightError as error:
+        _send(connection, _error_to_wire(error))
+    return None
+
+
+def _send(connection: socket.socket, answer: Mapping[str, Any]) -> None:
+    """Its only message, for which there is room. Never raises: a peer that is gone gets no answer."""
+    message = canonical_bytes(answer)
+    if len(message) > MESSAGE_LIMIT:
+        message = canonical_bytes(_error_to_wire(errors.SealwrightError("the answer is too long for one message")))
+    with connection, suppress(OSError):
         connection.send(message)
 
 

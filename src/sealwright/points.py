@@ -23,8 +23,8 @@ class Point(StrEnum):
     CERTIFICATE_DURABLE = "issuance.certificate-durable"
     RECEIPT_MADE = "issuance.receipt-made"
 
-    # issuing.responder: the standing order; INTENT_DURABLE to CERTIFICATE_DURABLE lie between
-    RESPONDER_LINTED = "responder.linted"
+    # issuing.responder: the standing order; DRAFT_LINTED to RECEIPT_MADE lie between
+    RESPONDER_DRAFTED = "responder.drafted"
     RESPONDER_MADE = "responder.made"
 
     # issuing.revocation: revocations and corrections

@@ -137,23 +137,6 @@ def test_live_certificates(world: World) -> None:
     assert refused(world, ask(world, "bob")) == "ORDER-LIVE"
 
 
-def test_two_orders_at_once_cannot_both_take_the_last_place(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    policy(world, live_certificates=1)
-    first, second = ask(world, "bob"), ask(world, "bob")
-    assert world.authority is not None
-    lint = world.authority.lint
-
-    def slow(draft: Any) -> Any:
-        monkeypatch.setattr(world.authority, "lint", lint)
-        call(world, "issue", order=second)
-        return lint(draft)
-
-    monkeypatch.setattr(world.authority, "lint", slow)
-    with pytest.raises(Exception, match="ORDER-LIVE"):
-        call(world, "issue", order=first)
-    assert len(world.authority.index.issued_for) == 1
-
-
 # When
 
 

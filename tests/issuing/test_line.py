@@ -2,30 +2,35 @@
 
 import base64
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import sealwright.issuing.issuance as module
 from exports import audit
+from sealwright.channel import SignerCall
 from sealwright.errors import PolicyViolation, SealwrightError, StorageError, TokenError
 from sealwright.issuing import gate
-from sealwright.issuing.batches import LARGEST, Batches
 from sealwright.issuing.gate import Claims
+from sealwright.issuing.issuance import Issuance, begin
+from sealwright.issuing.line import LARGEST, Line, LintHere
 from sealwright.issuing.recovery import record_start
 from sealwright.issuing.rosters import suspend_person
 from sealwright.ledger.entries import CertificateEntry, IntentEntry, RevocationRecord, parse_entry
 from sealwright.ledger.receipt import check_receipt
-from sealwright.pki.certificates import sign_certificate
+from sealwright.pki.certificates import CertificateDraft, LintedDraft, lint_draft, sign_certificate
+from sealwright.pki.keys import KeyKind
 from sealwright.pki.serials import parse_serial
 from sealwright.points import Point, listen
 from sealwright.statements.receipts import Receipt
-from world import World, call, make_world
+from softpki import soft_pki, software_key
+from world import World, call, make_world, service
 
 Answer = Receipt | BaseException
 
@@ -40,19 +45,40 @@ def ask(world: World, order: dict[str, Any]) -> Answer:
 def together(
     world: World, orders: Sequence[dict[str, Any]], meanwhile: Callable[[], object] = lambda: None
 ) -> list[Answer]:
-    """The answers to orders that all wait for the ledger before the first of them gets it."""
+    """The answers to orders that are all judged before the first of them is carried out."""
     authority = world.authority
     assert authority is not None
-    with ThreadPoolExecutor(len(orders)) as pool:
-        with authority.lock:
-            answers = [pool.submit(ask, world, order) for order in orders]
-            for _ in range(3000):
-                if len(authority.issuances._waiting) == len(orders):
-                    break
-                threading.Event().wait(0.01)
-            assert len(authority.issuances._waiting) == len(orders)
+    left, lint = len(orders), authority.lint
+
+    def last(draft: CertificateDraft) -> LintedDraft:
+        nonlocal left
+        left -= 1
+        if left == 0:
             meanwhile()
-        return [answer.result() for answer in answers]
+        return lint(draft)
+
+    told = [threading.Event() for _ in orders]
+    drafts = [partial(service(world)._draft, SignerCall("issue", {"order": order}, 0)) for order in orders]
+    issuances = [Issuance(draft, event.set) for draft, event in zip(drafts, told, strict=True)]
+    authority.lint = last
+    try:
+        with all_at_once(authority.line):
+            for issuance in issuances:
+                begin(authority, issuance)
+        assert all(event.wait(20) for event in told)
+    finally:
+        authority.lint = lint
+    return [issuance.receipt or issuance.error or AssertionError("it was told too early") for issuance in issuances]
+
+
+@contextmanager
+def all_at_once(line: Line[Any]) -> Iterator[None]:
+    """Whatever is put into the line meanwhile is there when its thread begins."""
+    submit, begun = line._thread.submit, []
+    with mock.patch.object(line._thread, "submit", lambda *task: begun.append(task)):
+        yield
+    for task in begun:
+        submit(*task)
 
 
 def given(answers: Sequence[Answer]) -> list[Receipt]:
@@ -275,70 +301,175 @@ def test_a_disk_that_is_full_reserves_nothing_for_any_of_them(world: World, monk
     assert not authority.index.revoked
 
 
-# Batches alone
+# The line alone
 
 
-@dataclass(eq=False)
 class Item:
-    number: int
-    outcome: object = None
+    def __init__(self, draft: CertificateDraft, wrong: Exception | None = None) -> None:
+        self._draft, self._wrong = draft, wrong
+        self.outcome: object = None
+        self.told = threading.Event()
 
     @property
     def is_settled(self) -> bool:
         return self.outcome is not None
 
+    def judge(self) -> CertificateDraft:
+        if self._wrong is not None:
+            raise self._wrong
+        return self._draft
+
+    def take(self, linted: LintedDraft) -> None:
+        assert linted.draft is self._draft
+
     def fail(self, error: BaseException) -> None:
         self.outcome = error
 
+    def leave(self) -> None:
+        assert self.is_settled
+        self.told.set()
 
-def settle_all(batches: Batches[Item], lock: threading.RLock, items: Sequence[Item], act: Callable[..., None]) -> None:
-    with ThreadPoolExecutor(len(items)) as pool, lock:
+
+@pytest.fixture(scope="module")
+def linted() -> LintedDraft:
+    return lint_draft(soft_pki(KeyKind.P384).draft(software_key(KeyKind.P256, "leaf")))
+
+
+@pytest.fixture
+def linting(linted: LintedDraft) -> LintHere:
+    return LintHere(lambda _: linted)
+
+
+def run(line: Line[Item], linting: Any, items: Sequence[Item], act: Callable[[tuple[Item, ...]], None]) -> None:
+    with all_at_once(line):
         for item in items:
-            pool.submit(batches.settle, item, act)
-        while len(batches._waiting) < len(items):
-            threading.Event().wait(0.001)
+            line.add(item, linting, act)
+    assert all(item.told.wait(10) for item in items)
 
 
-def test_a_batch_is_bounded_and_everybody_is_settled() -> None:
-    lock, sizes = threading.RLock(), []
-    batches: Batches[Item] = Batches(lock)
+def done(batch: Sequence[Item]) -> None:
+    for each in batch:
+        each.outcome = "done"
+
+
+def test_a_batch_is_bounded_and_everybody_is_told(linted: LintedDraft, linting: LintHere) -> None:
+    sizes, items = [], [Item(linted.draft) for _ in range(LARGEST + 5)]
 
     def act(batch: tuple[Item, ...]) -> None:
         sizes.append(len(batch))
-        for each in batch:
-            each.outcome = "done"
+        assert not any(item.told.is_set() for item in batch)
+        done(batch)
 
-    items = [Item(n) for n in range(LARGEST + 5)]
-    settle_all(batches, lock, items, act)
+    run(Line(), linting, items, act)
     assert sizes == [LARGEST, 5]
     assert {item.outcome for item in items} == {"done"}
 
 
-def test_what_is_left_is_in_the_next_batch() -> None:
-    lock, seen = threading.RLock(), []
-    batches: Batches[Item] = Batches(lock)
+def test_what_is_left_is_in_the_next_batch(linted: LintedDraft, linting: LintHere) -> None:
+    seen = []
 
     def act(batch: tuple[Item, ...]) -> None:
         seen.append(len(batch))
-        batch[0].outcome = "done"
+        done(batch[:1])
 
-    items = [Item(n) for n in range(4)]
-    settle_all(batches, lock, items, act)
+    run(Line(), linting, [Item(linted.draft) for _ in range(4)], act)
     assert seen == [4, 3, 2, 1]
-    assert all(item.is_settled for item in items)
 
 
-def test_an_error_fails_the_whole_batch_and_nothing_is_tried_twice() -> None:
-    lock, tried = threading.RLock(), []
-    batches: Batches[Item] = Batches(lock)
+def test_an_error_fails_the_whole_batch_and_nothing_is_tried_twice(linted: LintedDraft, linting: LintHere) -> None:
+    tried: list[Item] = []
 
     def act(batch: tuple[Item, ...]) -> None:
         tried.extend(batch)
         raise SealwrightError("no")
 
-    items = [Item(n) for n in range(4)]
-    settle_all(batches, lock, items, act)
-    assert sorted(item.number for item in tried) == [0, 1, 2, 3]
+    line: Line[Item] = Line()
+    items = [Item(linted.draft) for _ in range(4)]
+    run(line, linting, items, act)
+    assert tried == items
     assert all(isinstance(item.outcome, SealwrightError) for item in items)
-    batches.settle(late := Item(9), lambda batch: batch[0].fail(ValueError()))
-    assert late.is_settled
+    run(line, linting, [late := Item(linted.draft)], done)
+    assert late.outcome == "done"
+
+
+def test_who_is_refused_holds_nobody_up(linted: LintedDraft) -> None:
+    wrong = SealwrightError("not this one")
+
+    def lint(draft: CertificateDraft) -> LintedDraft:
+        if draft is unlintable:
+            raise wrong
+        return linted
+
+    unlintable = soft_pki(KeyKind.P384).draft(software_key(KeyKind.P256, "leaf"))
+    items = [Item(linted.draft), Item(linted.draft, wrong), Item(unlintable), Item(linted.draft)]
+    run(Line(), LintHere(lint), items, done)
+    assert [item.outcome for item in items] == ["done", wrong, wrong, "done"]
+
+
+class Elsewhere(LintHere):
+    """Answers when it is told to; ``wake`` is all that ends its waiting."""
+
+    def __init__(self, linted: LintedDraft) -> None:
+        super().__init__(lambda _: linted)
+        self.waits, self.ready, self._bell = threading.Event(), False, threading.Event()
+
+    def answers(self, *, wait: bool) -> Sequence[tuple[Any, Any]]:
+        if self.ready:
+            return super().answers(wait=wait)
+        if wait:
+            self.waits.set()
+            assert self._bell.wait(10)
+            self._bell.clear()
+        return []
+
+    def wake(self) -> None:
+        self._bell.set()
+
+
+def test_an_order_that_comes_while_others_are_linted_is_judged_at_once(linted: LintedDraft) -> None:
+    line, elsewhere, sizes = Line[Item](), Elsewhere(linted), []
+
+    def act(batch: tuple[Item, ...]) -> None:
+        sizes.append(len(batch))
+        done(batch)
+
+    first, second = Item(linted.draft), Item(linted.draft)
+    line.add(first, elsewhere, act)
+    assert elsewhere.waits.wait(10)
+    elsewhere.waits.clear()
+    line.add(second, elsewhere, act)
+    assert elsewhere.waits.wait(10), "it was judged, and both are waited for"
+    elsewhere.ready = True
+    elsewhere.wake()
+    line.close()
+    assert sizes == [2]
+    assert first.told.is_set()
+    assert second.told.is_set()
+
+
+def test_linters_that_break_leave_nobody_waiting_and_the_line_goes_on(
+    linted: LintedDraft, linting: LintHere, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Broken(LintHere):
+        def answers(self, *, wait: bool) -> Sequence[tuple[Any, Any]]:
+            raise OSError("no more processes")
+
+    line: Line[Item] = Line()
+    items = [Item(linted.draft) for _ in range(LARGEST + 3)]
+    run(line, Broken(lambda _: linted), items, done)
+    assert all(isinstance(item.outcome, OSError) for item in items)
+    assert "the line broke" in caplog.text
+    run(line, linting, [late := Item(linted.draft)], done)
+    assert late.outcome == "done"
+
+
+def test_who_cannot_be_told_keeps_nobody_from_it(
+    linted: LintedDraft, linting: LintHere, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Gone(Item):
+        def leave(self) -> None:
+            super().leave()
+            raise RuntimeError("gone")
+
+    run(Line(), linting, [Gone(linted.draft), Item(linted.draft)], done)
+    assert "could not be told" in caplog.text

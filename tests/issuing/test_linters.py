@@ -5,9 +5,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from sealwright.issuing import linters as module
 from sealwright.issuing.linters import Linters
 from sealwright.pki.certificates import CertificateDraft, lint_draft, sign_certificate
 from sealwright.pki.keys import KeyKind
-from sealwright.pki.lint import accept_verdict
+from sealwright.pki.lint import LintedDraft, accept_verdict
 from sealwright.pki.verdicts import Questions, Reader, Verdict, parse_verdict
 from softpki import SoftPKI, soft_pki, software_key
 
@@ -54,12 +54,29 @@ def refusable(draft: CertificateDraft) -> list[CertificateDraft]:
     ]
 
 
+def answers(linters: Linters, count: int) -> dict[Any, Any]:
+    """So many answers, by their tickets."""
+    found: dict[Any, Any] = {}
+    while len(found) < count:
+        found |= dict(linters.answers(wait=True))
+    return found
+
+
+def lint(linters: Linters, draft: CertificateDraft) -> LintedDraft:
+    linters.ask("it", draft)
+    answer = answers(linters, 1)["it"]
+    if isinstance(answer, BaseException):
+        raise answer
+    assert isinstance(answer, LintedDraft)
+    return answer
+
+
 def pids(linters: Linters) -> list[int]:
     return [linter.pid for linter in linters._all]
 
 
 def test_what_passes_there_can_be_signed_here(linters: Linters, soft: SoftPKI, draft: CertificateDraft) -> None:
-    linted = linters.lint(draft)
+    linted = lint(linters, draft)
     assert linted.draft is draft
     assert sign_certificate(linted, soft.issuing_key).tbs_certificate_bytes == draft.tbs
 
@@ -69,13 +86,13 @@ def test_what_is_refused_there_is_refused_as_it_would_be_here(linters: Linters, 
         with pytest.raises(PolicyViolation) as here:
             lint_draft(bad)
         with pytest.raises(PolicyViolation) as there:
-            linters.lint(bad)
+            lint(linters, bad)
         assert (there.value.rule, there.value.message, there.value.hint) == (
             here.value.rule,
             here.value.message,
             here.value.hint,
         )
-        linters.lint(draft)  # with what the linter remembers of the one before
+        lint(linters, draft)  # with what the linter remembers of the one before
 
 
 def test_everything_that_is_judged_is_in_the_digest(draft: CertificateDraft) -> None:
@@ -116,11 +133,11 @@ def test_a_linter_that_was_killed_is_replaced_and_the_draft_is_judged(
 ) -> None:
     (before,) = pids(linters)
     os.kill(before, signal.SIGKILL)
-    assert linters.lint(draft).draft is draft
+    assert lint(linters, draft).draft is draft
     (after,) = pids(linters)
     assert after != before
     with pytest.raises(PolicyViolation):
-        linters.lint(refusable(draft)[0])
+        lint(linters, refusable(draft)[0])
 
 
 def test_a_linter_that_answers_for_another_draft_is_replaced(
@@ -129,31 +146,80 @@ def test_a_linter_that_answers_for_another_draft_is_replaced(
     before, lies = pids(linters), iter([Verdict("0" * 64).to_bytes()])
     real = module.parse_verdict
     monkeypatch.setattr(module, "parse_verdict", lambda data: real(next(lies, data)))
-    assert linters.lint(draft).draft is draft
+    assert lint(linters, draft).draft is draft
     assert pids(linters) != before
 
 
-def test_a_draft_over_which_linters_die_is_not_linted(draft: CertificateDraft, monkeypatch: pytest.MonkeyPatch) -> None:
-    judge = module._Linter.judge
+def test_a_draft_over_which_linters_die_is_not_linted_and_those_behind_it_are(
+    soft: SoftPKI, draft: CertificateDraft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = module._Linter.ask
 
-    def die(linter: Any, question: Any) -> Verdict:
-        os.kill(linter.pid, signal.SIGKILL)
-        return judge(linter, question)
+    def die(linter: Any, asked: Any) -> bool:
+        if asked.ticket == "poison" and not linter.asked:
+            os.kill(linter.pid, signal.SIGKILL)
+        return ask(linter, asked)
 
+    others = {n: soft.draft(software_key(KeyKind.P256, "leaf")) for n in range(3)}
     with Linters(1) as linters:
         with monkeypatch.context() as patch:
-            patch.setattr(module._Linter, "judge", die)
-            with pytest.raises(Unavailable, match="not judged"):
-                linters.lint(draft)
-        assert linters.lint(draft).draft is draft
+            patch.setattr(module._Linter, "ask", die)
+            linters.ask("poison", draft)
+            for n, other in others.items():
+                linters.ask(n, other)
+            assert linters.asked == 4
+            found = answers(linters, 4)
+        assert isinstance(found.pop("poison"), Unavailable)
+        assert {n: linted.draft for n, linted in found.items()} == others
+        assert linters.asked == 0
+        assert lint(linters, draft).draft is draft
 
 
-def test_many_threads_share_a_linter(linters: Linters, soft: SoftPKI) -> None:
+def test_a_linter_that_is_silent_is_replaced(draft: CertificateDraft, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PATIENCE", 5.0)
+    with Linters(1) as linters:
+        lint(linters, draft)
+        (before,) = pids(linters)
+        os.kill(before, signal.SIGSTOP)
+        assert lint(linters, draft).draft is draft
+        assert pids(linters) != [before]
+
+
+def test_a_linter_that_died_while_nobody_asked_is_replaced_when_it_is_noticed(draft: CertificateDraft) -> None:
+    with Linters(2) as linters:
+        killed = pids(linters)[0]
+        os.kill(killed, signal.SIGKILL)
+        for _ in range(4):
+            assert lint(linters, draft).draft is draft
+        assert len(pids(linters)) == 2
+        assert killed not in pids(linters)
+
+
+def test_more_drafts_than_a_linter_takes_ahead_wait_for_their_turn(linters: Linters, soft: SoftPKI) -> None:
     key = software_key(KeyKind.P256, "leaf")
-    drafts = [soft.draft(key) for _ in range(12)]
-    with ThreadPoolExecutor(6) as pool:
-        for each, linted in zip(drafts, pool.map(linters.lint, drafts), strict=True):
-            assert linted.draft is each
+    drafts = {n: soft.draft(key) for n in range(2 * module.AHEAD + 3)}
+    for n, draft in drafts.items():
+        linters.ask(n, draft)
+    assert linters.asked == len(drafts)
+    assert all(len(linter.asked) <= module.AHEAD for linter in linters._all)
+    assert {n: linted.draft for n, linted in answers(linters, len(drafts)).items()} == drafts
+
+
+def test_whoever_waits_for_an_answer_can_be_woken(linters: Linters) -> None:
+    waiting = threading.Thread(target=linters.answers, kwargs={"wait": True})
+    waiting.start()
+    linters.wake()
+    waiting.join(10)
+    assert not waiting.is_alive()
+
+
+def test_a_draft_that_is_longer_than_a_message_is_not_asked_about(
+    linters: Linters, draft: CertificateDraft, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MESSAGE_LIMIT", 100)
+    with pytest.raises(IntegrityError, match="longer than a linter takes"):
+        linters.ask("it", draft)
+    assert linters.asked == 0
 
 
 def test_linters_end_with_a_signer_that_is_killed_and_know_nothing_of_its_environment(tmp_path: Path) -> None:

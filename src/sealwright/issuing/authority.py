@@ -6,9 +6,11 @@ of its own (``issuance``, ``revocation``, ``crl``, ``responder``, ``rosters``, `
 
 import base64
 import hashlib
+import os
 import threading
+import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -17,12 +19,12 @@ from cryptography.hazmat.primitives import hashes
 
 from sealwright.errors import IntegrityError, NotReady, PolicyViolation
 from sealwright.installed import Installed
-from sealwright.issuing.batches import Batches
 from sealwright.issuing.clock import Clock, Reading, Steady, Watch, boot_time
 from sealwright.issuing.crl_books import CRLBooks
 from sealwright.issuing.fence import Fence
 from sealwright.issuing.files import FileDigests
 from sealwright.issuing.index import INDEX, LedgerIndex
+from sealwright.issuing.line import Line, Lint, LintHere, Linting
 from sealwright.issuing.refusals import RefusalGate
 from sealwright.issuing.setback import load_witness, set_back_error
 from sealwright.ledger.entries import (
@@ -36,7 +38,7 @@ from sealwright.ledger.entries import (
     parse_entry,
 )
 from sealwright.ledger.log import Ledger
-from sealwright.pki.certificates import CertificateDraft, LintedDraft, lint_draft
+from sealwright.pki.certificates import lint_draft
 from sealwright.pki.keys import PrivateKey, spki_der, spki_sha256
 from sealwright.pki.settings import PKISettings
 from sealwright.points import Point, reached
@@ -44,10 +46,11 @@ from sealwright.statements.pinned import PinnedPolicy, read_policy
 from sealwright.statements.roster import VerifiedRoster, check_roster
 from sealwright.statements.suspensions import suspend
 
-Lint = Callable[[CertificateDraft], LintedDraft]
+SIGNATURES = max(2, min(4, len(os.sched_getaffinity(0))))
+"""At a time, each in a session of its own: of a token in software, each on a core of its own."""
 
-SIGNATURES = 4
-"""At a time, each in a session of its own."""
+_QUICK = 0.0005
+"""Seconds. What takes no longer is done where it is: to wake another thread would take as long."""
 
 T = TypeVar("T")
 
@@ -63,20 +66,25 @@ class IssuingAuthority:
     lock: threading.RLock = field(default_factory=threading.RLock)
     refusals: RefusalGate = field(default_factory=RefusalGate)
     lint: Lint = lint_draft
-    """In this process, unless ``linters`` do it elsewhere."""
     set_back: str | None = None
     """Why nothing may be recorded: see ``setback``."""
     crl_books: CRLBooks | None = None
     crl_files: FileDigests = field(default_factory=FileDigests)
     fence: Fence | None = None
     """None for keys that are on no token."""
-    _parsed: tuple[object, PinnedPolicy] | None = None
-    issuances: "Batches[Any]" = field(init=False)
-    """Those that wait for their intent: see ``issuance``."""
+    linting: Linting = field(init=False)
+    """Where the ``line`` has drafts linted: here, by ``lint``, unless ``linters`` do it."""
+    line: "Line[Any]" = field(default_factory=Line)
+    """Orders on their way: see ``issuance``."""
+    standing: threading.Lock = field(default_factory=threading.Lock)
+    """Held while the standing order is carried out: once at a time."""
+    _parsed: tuple[tuple[str, tuple[tuple[str, bytes], ...]], PinnedPolicy] | None = None
     _signing: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(SIGNATURES, "sign"))
+    _signature_seconds: float = 0.0
+    """Of the last one."""
 
     def __post_init__(self) -> None:
-        self.issuances = Batches(self.lock)
+        self.linting = LintHere(lambda draft: self.lint(draft))  # noqa: PLW0108  # what ``lint`` is then
 
     @classmethod
     def open(
@@ -103,7 +111,8 @@ class IssuingAuthority:
         return authority
 
     def close(self) -> None:
-        """Write the index, so that the next start need not read what this one read."""
+        """Finish what is in the line, and write the index, so that the next start need not read what this one read."""
+        self.line.close()
         with self.lock:
             self.index.close()
 
@@ -134,12 +143,19 @@ class IssuingAuthority:
         return places[0]
 
     def in_parallel(self, act: Callable[[T], None], items: Sequence[T]) -> None:
-        """``act`` on each, several at a time. It may not raise, and not ask for the lock."""
-        if len(items) == 1:
-            act(items[0])
-        else:
-            for _ in self._signing.map(act, items):
-                pass
+        """``act``, which signs, on each, several at a time. It may not raise, and not ask for the lock."""
+
+        def each_of(some: Sequence[T]) -> None:
+            for item in some:
+                begun = time.perf_counter()
+                act(item)
+                self._signature_seconds = time.perf_counter() - begun
+
+        if self._signature_seconds < _QUICK:
+            each_of(items)
+            return
+        signed = [self._signing.submit(each_of, items[n::SIGNATURES]) for n in range(min(SIGNATURES, len(items)))]
+        wait(signed)
 
     @property
     def problem(self) -> str:
@@ -205,9 +221,16 @@ class IssuingAuthority:
         files = self.installed.pinned_files()
         roster.check_pins(files)
         key = (roster.sha256, tuple(files.items()))
-        if self._parsed is None or self._parsed[0] != key:  # the same bytes are parsed once, and compared every time
-            self._parsed = (key, read_policy(files, roster))
-        return self._parsed[1]
+        known = self._parsed
+        if known is None or known[0] != key:  # the same bytes are parsed once, and compared every time
+            known = self._parsed = (key, read_policy(files, roster))
+        return known[1]
+
+    def policy_in_memory(self, roster: VerifiedRoster) -> PinnedPolicy:
+        """What ``policy`` found for this roster when it was asked last: to judge by. Before anything is signed for it,
+        ``issuance`` looks at the files again."""
+        known = self._parsed
+        return known[1] if known is not None and known[0][0] == roster.sha256 else self.policy(roster)
 
     @property
     def began(self) -> datetime:

@@ -15,6 +15,7 @@ from sealwright.issuing.authority import IssuingAuthority
 from sealwright.issuing.clock import TOLERANCE
 from sealwright.issuing.index import LedgerIndex
 from sealwright.pki.serials import SerialNumber, format_serial, parse_serial
+from sealwright.pki.settings import PKISettings
 from sealwright.pki.weakness import check_not_compromised
 from sealwright.statements.orders import IssuanceOrder, VerifiedOrder, verify_order
 from sealwright.statements.pinned import PinnedPolicy
@@ -47,7 +48,7 @@ class PermittedOrder:
 def check_order(authority: IssuingAuthority, order: IssuanceOrder, now: datetime) -> PermittedOrder:
     """Judge an order. Raises ``PolicyViolation`` with the rule's id."""
     roster = authority.roster_in_force(now)
-    policy = authority.policy(roster)
+    policy = authority.policy_in_memory(roster)
     verified = verify_order(
         order,
         roster=roster,
@@ -69,28 +70,37 @@ def check_order(authority: IssuingAuthority, order: IssuanceOrder, now: datetime
 def check_still(authority: IssuingAuthority, permitted: PermittedOrder, now: datetime) -> None:
     """What may have changed since ``now``, when it was judged, for who holds the lock.
 
-    Time passed or the clock was set, a roster changed the settings, somebody was suspended, the order came twice,
-    another took the last place, what it renews was revoked.
+    Time passed or the clock was set, somebody was suspended, the order came twice, another took the last place, what it
+    renews was revoked.
     """
-    later = authority.time_for_issuance()
-    permitted.roster.check_in_force(later)
-    if not -TOLERANCE <= later - now <= JUDGED_FOR:
-        raise Unavailable(
-            f"this order was judged at {format_time(now)}, and it was its turn at {format_time(later)}",
-            hint="the signer was held up, its machine paused or its clock set; the registry sends the order again",
-        )
+    permitted.roster.check_in_force(authority.time_for_issuance())
+    check_turn(authority, now)
     if authority.roster is not permitted.roster:
-        again = check_order(authority, permitted.order, now)
-        if again.policy.settings.sha256 != permitted.policy.settings.sha256:
-            raise Unavailable(
-                "pki.toml was changed by a roster since this certificate was drafted",
-                hint="nothing was reserved; the registry sends the order again",
-            )
+        check_order(authority, permitted.order, now)
     if permitted.replaces is not None:
         check_renewal(permitted.verified.request, _find_renewed(authority.index, permitted.order), now)
     check_unused(authority.index, permitted.verified)
     check_key(authority, permitted.verified)
     check_live(authority.index, permitted, now)
+
+
+def check_turn(authority: IssuingAuthority, now: datetime) -> None:
+    """Its turn comes soon after it was judged. Raises ``Unavailable``, and when the clock is not believed its rule."""
+    later = authority.time_for_issuance()
+    if not -TOLERANCE <= later - now <= JUDGED_FOR:
+        raise Unavailable(
+            f"this order was judged at {format_time(now)}, and it was its turn at {format_time(later)}",
+            hint="the signer was held up, its machine paused or its clock set; the registry sends the order again",
+        )
+
+
+def check_settings(drafted: PKISettings, now: PKISettings) -> None:
+    """What is in the draft is what the roster pins now. Raises ``Unavailable``."""
+    if drafted.sha256 != now.sha256:
+        raise Unavailable(
+            "pki.toml was changed by a roster since this certificate was drafted",
+            hint="nothing was reserved; the registry sends the order again",
+        )
 
 
 def check_unused(index: LedgerIndex, verified: VerifiedOrder) -> None:

@@ -260,14 +260,15 @@ class LedgerIndex:
 
     def live(self, team: str, profile: str, now: datetime, *, besides: SerialNumber | None) -> int:
         """How many certificates a team holds that are neither expired nor revoked, one of them aside."""
-        rows = self._file.all(
-            "SELECT serial FROM reserved WHERE entry IS NOT NULL AND team = ? AND profile = ? AND not_after > ?",
+        return count(
+            self._file,
+            "SELECT COUNT(*) FROM reserved WHERE entry IS NOT NULL AND team = ? AND profile = ? AND not_after > ?"
+            " AND serial IS NOT ? AND NOT EXISTS (SELECT 1 FROM revoked WHERE revoked.serial = reserved.serial)",
             team,
             profile,
             seconds(now),
+            serial_octets(besides) if besides is not None else None,
         )
-        held = (read_serial(row[0]) for row in rows)
-        return sum(serial not in self.revoked and serial != besides for serial in held)
 
     def team_of_key(self, secret: str) -> str | None:
         """For whom a key was certified, by its ``secret_sha256``."""

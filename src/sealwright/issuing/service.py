@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealwright import __version__
-from sealwright.channel import SignerCall, answer_connection, bind_socket, waiting_calls
+from sealwright.channel import SignerCall, WaitingCall, bind_socket, waiting_calls
 from sealwright.errors import AccessDenied, Conflict, InputError, IntegrityError, PolicyViolation, SealwrightError
 from sealwright.hsm.keys import private_key
 from sealwright.hsm.module import load_module
@@ -32,7 +32,7 @@ from sealwright.issuing.crl import RESOLUTION, crl_due, crl_scopes, issue_crl
 from sealwright.issuing.denials import deny
 from sealwright.issuing.feed import answer_feed
 from sealwright.issuing.fence import claim
-from sealwright.issuing.issuance import issue
+from sealwright.issuing.issuance import Drafted, Issuance, begin, carry_through, draft_order
 from sealwright.issuing.linters import Linters, how_many
 from sealwright.issuing.recovery import record_start
 from sealwright.issuing.responder import responder_certificate
@@ -44,6 +44,7 @@ from sealwright.ledger.log import Ledger
 from sealwright.pki.keys import PrivateKey, key_kind, throwaway_key
 from sealwright.pki.serials import format_serial
 from sealwright.statements.canonical import canonical_bytes
+from sealwright.statements.receipts import Receipt
 from sealwright.statements.wire import format_time
 
 log = logging.getLogger("sealwright.signer")
@@ -91,7 +92,7 @@ def run_signer(config: SignerConfig, *, clock: Clock = system_clock, stop: threa
     with ExitStack() as opened:
         linters = opened.enter_context(Linters(how_many()))
         authority, tokens = _open_all(config, clock, opened)
-        authority.lint = linters.lint
+        authority.linting = linters
         lost = record_start(authority)
         if lost:
             log.warning("a crash left %d open intents; their serials are revoked", len(lost))
@@ -137,11 +138,13 @@ def serve(
     crl_clock = threading.Thread(target=_keep_crl, args=(authority, renew_crl, stop), name="crl")
     with bind_socket(config.socket) as listener, ThreadPoolExecutor(_WORKERS, "call") as workers:
         crl_clock.start()
-        listener.settimeout(0.2)
         log.info("the signer answers on %s", config.socket)
-        for connection in waiting_calls(listener, stop):
-            connection.settimeout(10.0)
-            workers.submit(answer_connection, connection, allowed_uids=config.callers, handle=service.answer)
+        for waiting in waiting_calls(listener, stop, allowed_uids=config.callers):
+            if waiting.call.name == "issue":
+                service.begin_issue(waiting)
+            else:
+                workers.submit(waiting.answer, service.answer)
+    authority.line.close()
     renew_crl.set()
     crl_clock.join()
     config.socket.unlink(missing_ok=True)
@@ -174,9 +177,22 @@ class SignerService:
 
     def answer(self, call: SignerCall) -> Mapping[str, Any]:
         """Answer a call; a refusal by rule goes into the ledger before it goes into the answer."""
+        return self._answer(call, lambda: self._calls[call.name](call))
+
+    def begin_issue(self, waiting: WaitingCall) -> None:
+        """Put an order into the line, which answers it. No thread waits for that."""
+        call = waiting.call
+
+        def tell() -> None:
+            waiting.answer(lambda call: self._answer(call, lambda: _receipt(issuance.result())))
+
+        issuance = Issuance(lambda: self._draft(call), tell)
+        begin(self._authority, issuance)
+
+    def _answer(self, call: SignerCall, act: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
         try:
             self._check_peer(call)
-            return self._calls[call.name](call)
+            return act()
         except PolicyViolation as error:
             self._authority.record_refusal(call.name, canonical_bytes(dict(call.arguments)), error)
             log.warning("refused %s by %s: %s", call.name, error.rule, error.message)
@@ -200,8 +216,12 @@ class SignerService:
             )
 
     def _issue(self, call: SignerCall) -> Mapping[str, Any]:
+        return _receipt(carry_through(self._authority, lambda: self._draft(call)))
+
+    def _draft(self, call: SignerCall) -> Drafted:
+        self._check_peer(call)
         _only(call, "order")
-        return {"receipt": issue(self._authority, call.arguments).model_dump(mode="json")}
+        return draft_order(self._authority, call.arguments["order"])
 
     def _deny(self, call: SignerCall) -> Mapping[str, Any]:
         _only(call, "request", "decision")
@@ -280,6 +300,10 @@ class SignerService:
             "revoked": len(index.revoked),
             "latest_serial": format_serial(newest) if (newest := index.issued.newest) else "",
         }
+
+
+def _receipt(receipt: Receipt) -> Mapping[str, Any]:
+    return {"receipt": receipt.model_dump(mode="json")}
 
 
 def _time(moment: datetime) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sealwright import __version__
-from sealwright.channel import SignerCall, answer_connection, bind_socket, waiting_calls
+from sealwright.channel import SignerCall, bind_socket, waiting_calls
 from sealwright.errors import AccessDenied, Conflict, NotReady, SealwrightError
 from sealwright.installed import Installed, load_installed
 from sealwright.issuing.feed import answer_feed
@@ -131,11 +131,9 @@ def _serve(standby: Standby, config: StandbyConfig, open_source: OpenSource, sto
     answer = _Answers(standby, config, stop).answer
     with bind_socket(config.socket) as listener, ThreadPoolExecutor(4, "call") as workers:
         follower.start()
-        listener.settimeout(0.2)
         log.info("the standby answers on %s, with %d entries", config.socket, standby.copy.size)
-        for connection in waiting_calls(listener, stop):
-            connection.settimeout(10.0)
-            workers.submit(answer_connection, connection, allowed_uids=config.callers | {config.owner}, handle=answer)
+        for call in waiting_calls(listener, stop, allowed_uids=config.callers | {config.owner}):
+            workers.submit(call.answer, answer)
     follower.join()
     config.socket.unlink(missing_ok=True)
 

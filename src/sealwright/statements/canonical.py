@@ -46,7 +46,7 @@ def _is_plain(value: Any) -> bool:
             if kind is str or kind is bool or each is None:
                 continue
             if kind is dict:
-                if not all(type(name) is str and name.isascii() for name in each):
+                if not ({*map(type, each)} <= {str} and all(map(str.isascii, each))):
                     check_depth(value)
                     return False
                 inner += each.values()

@@ -28,9 +28,9 @@ class Reader:
     def text(self) -> str:
         """A string of printable ASCII."""
         value = self.string()
-        if not all(0x20 <= octet < 0x7F for octet in value):
+        if not (value.isascii() and (text := value.decode("ascii")).isprintable()):
             raise IntegrityError(f"{self.what} has a name that is not ASCII")
-        return value.decode("ascii")
+        return text
 
     def mpint(self) -> int:
         """A positive integer in its shortest form."""

@@ -3,8 +3,8 @@
 Each accepts exactly one spelling of a value, so that what is read and written again is the same bytes.
 """
 
-import base64
 import binascii
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
@@ -14,7 +14,7 @@ from sealwright.errors import InputError
 from sealwright.pki.crl_scope import SCOPE_PATTERN
 from sealwright.pki.serials import parse_serial
 
-TIME_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+_TIME = re.compile("([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})Z")
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
@@ -24,25 +24,26 @@ def format_time(moment: datetime) -> str:
     """ "2026-11-23T13:30:00Z"; the moment is UTC-aware."""
     if moment.utcoffset() is None:
         raise ValueError("a moment without a time zone")
-    return moment.astimezone(UTC).strftime(TIME_FORMAT)
+    return f"{moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec='seconds')}Z"
 
 
 def parse_time(text: str) -> datetime:
     """Read what ``format_time`` writes, and nothing else. Raises ``ValueError``."""
-    moment = datetime.strptime(text, TIME_FORMAT).replace(tzinfo=UTC)
-    if format_time(moment) != text:  # strptime takes single digits too
-        raise ValueError(f"time is {text!r}; wanted YYYY-MM-DDTHH:MM:SSZ")
-    return moment
+    found = _TIME.fullmatch(text)  # strptime takes single digits too, and six times as long
+    if found is None:
+        raise ValueError(f"time is {text[:40]!r}; wanted YYYY-MM-DDTHH:MM:SSZ")
+    year, month, day, hour, minute, second = map(int, found.groups())
+    return datetime(year, month, day, hour, minute, second, tzinfo=UTC)
 
 
 def encode_base64(data: bytes) -> str:
-    return base64.b64encode(data).decode("ascii")
+    return binascii.b2a_base64(data, newline=False).decode("ascii")
 
 
 def decode_base64(text: str) -> bytes:
     """Standard base64 with padding, and the one spelling of it. Raises ``ValueError``."""
     try:
-        data = base64.b64decode(text, validate=True)
+        data = binascii.a2b_base64(text, strict_mode=True)
     except binascii.Error as error:
         raise ValueError(f"not base64: {error}") from None
     if encode_base64(data) != text:
