@@ -3,8 +3,9 @@
 Decides the answers' times; what an answer is, is ``pki.ocsp``'s. Which serials are due is ``queue``'s.
 
 Answers that are made within a few seconds share their times (a *window*), so that the linter is asked once for all of
-one shape. When they are made again is spread by their serials over the last quarter of the interval, so that a million
-answers of one hour are not due within another.
+one shape. Those that are signed together are made again together, since they lie together in the databases; from one
+such part to the next that moment goes through the last quarter of the interval, so that a million answers of one hour
+are not due within another.
 """
 
 from collections.abc import Sequence
@@ -34,8 +35,8 @@ class SignedPart:
     places: Sequence[int]
     this_update: int
     """Unix seconds."""
-    again: Sequence[datetime]
-    """When each is to be made again."""
+    again: datetime
+    """When they are to be made again."""
     groups: tuple[AnswerGroup, ...]
 
 
@@ -47,8 +48,9 @@ class AnswerSigner:
     key: PrivateKey
     settings: PKISettings
     _shapes: dict[_ShapeKey, AnswerShape] = field(default_factory=dict)
-    _moments: dict[AnswerTimes, list[datetime]] = field(default_factory=dict)
     _window: datetime | None = None
+    _parts: int = 0
+    """That were signed."""
 
     @property
     def ca_id(self) -> str:
@@ -89,16 +91,14 @@ class AnswerSigner:
         if self._window is None or not timedelta(0) <= now - self._window < WINDOW:
             self._window = now
             self._shapes.clear()
-            self._moments.clear()
         return self._window
 
     def _sign_part(self, moment: datetime, places: list[int], statuses: list[CertificateStatus]) -> SignedPart:
         times = self._times(moment)
-        slots = self._slots(times)
+        again = self._again(times)
         revoked = statuses[0].revoked
         serials = [format_serial(each.serial) for each in statuses]
         dates = [each.revoked.revocation_date if each.revoked else None for each in statuses]
-        again = [slots[each.serial % _SLOTS] for each in statuses]
         groups = tuple(
             AnswerGroup(
                 ca_id=self.ca_id,
@@ -107,7 +107,8 @@ class AnswerSigner:
                 reason=None if revoked is None else revoked.reason,
                 this_update=times.this_update,
                 next_update=times.next_update,
-                rows=list(zip(serials, dates, again, answers, strict=True)),
+                refresh_at=again,
+                rows=list(zip(serials, dates, answers, strict=True)),
             )
             for form in CertIDForm
             for answers in (sign_shape(self._shape(form, times, statuses[0]), statuses, self.key),)
@@ -122,22 +123,18 @@ class AnswerSigner:
         )
         return AnswerTimes(this_update, next_update, add_years(this_update, -ANSWER_YEARS))
 
-    def _slots(self, times: AnswerTimes) -> list[datetime]:
-        """When answers are to be made again: in the last quarter of the interval, by their serials."""
-        if times not in self._moments:
-            hours = timedelta(hours=self.settings.standing.ocsp_refresh_hours)
-            last = min(times.this_update + hours, times.next_update)
-            step = hours.total_seconds() / 4 / _SLOTS
-            self._moments[times] = [
-                max(times.this_update, last - timedelta(seconds=int(step * slot))) for slot in range(_SLOTS)
-            ]
-        return self._moments[times]
+    def _again(self, times: AnswerTimes) -> datetime:
+        """When this part is to be made again: in the last quarter of the interval, each after another while."""
+        hours = timedelta(hours=self.settings.standing.ocsp_refresh_hours)
+        last = min(times.this_update + hours, times.next_update)
+        early = int(hours.total_seconds() / 4 * (self._parts % _SLOTS) / _SLOTS)
+        self._parts += 1
+        return max(times.this_update, last - timedelta(seconds=early))
 
     def _shape(self, form: CertIDForm, times: AnswerTimes, sample: CertificateStatus) -> AnswerShape:
         key = (form, times, *shape_key(sample))
         if key not in self._shapes:
             if len(self._shapes) > 1024:  # times of their own, from a clock that went back
                 self._shapes.clear()
-                self._moments.clear()
             self._shapes[key] = lint_shape(self.template, form, times, sample)
         return self._shapes[key]

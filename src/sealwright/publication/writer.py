@@ -46,10 +46,9 @@ class Writer:
 
     def _write(self, batch: Sequence[DueSerial], parts: Sequence[SignedPart]) -> None:
         change = self._publication.put_groups([group for part in parts for group in part.groups])
-        done = []
+        done: list[tuple[int, int, int, int]] = []
         for part in parts:
-            seconds = {moment: int(moment.timestamp()) for moment in set(part.again)}
-            for place, again in zip(part.places, part.again, strict=True):
-                each = batch[place]
-                done.append((each.id, each.version, part.this_update, seconds[again]))
+            again = int(part.again.timestamp())
+            signed = (batch[place] for place in part.places)
+            done += [(each.id, each.version, part.this_update, again) for each in signed]
         self._statuses.signed(done, change)

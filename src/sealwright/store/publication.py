@@ -46,7 +46,7 @@ class PublishedAnswer(PublicationTable, table=True):
     reason: str | None = Field(default=None, max_length=32)
     this_update: datetime = Field(sa_type=UTCDateTime)
     next_update: datetime = Field(sa_type=UTCDateTime)
-    refresh_at: datetime = Field(sa_type=UTCDateTime, index=True)
+    refresh_at: datetime = Field(sa_type=UTCDateTime)
     der: bytes = Field(sa_type=LargeBinary)
     change: int = Field(default=0, index=True, sa_type=BigInteger)
 
@@ -104,8 +104,8 @@ class AnswerState(NamedTuple):
     refresh_at: datetime
 
 
-GroupRow = tuple[str, datetime | None, datetime, bytes]
-"""Serial, revocation date, when to make it again, and the answer: what differs between the answers of a group."""
+GroupRow = tuple[str, datetime | None, bytes]
+"""Serial, revocation date and the answer: what differs between the answers of a group."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +118,12 @@ class AnswerGroup:
     reason: str | None
     this_update: datetime
     next_update: datetime
+    refresh_at: datetime
     rows: Sequence[GroupRow]
 
     def as_rows(self) -> Iterator[PublishedAnswer]:
         """One by one."""
-        for serial, revocation_date, refresh_at, der in self.rows:
+        for serial, revocation_date, der in self.rows:
             yield PublishedAnswer(
                 ca_id=self.ca_id,
                 serial=serial,
@@ -132,7 +133,7 @@ class AnswerGroup:
                 reason=self.reason,
                 this_update=self.this_update,
                 next_update=self.next_update,
-                refresh_at=refresh_at,
+                refresh_at=self.refresh_at,
                 der=der,
             )
 
@@ -150,10 +151,10 @@ class Publication:
 
     def put_answers(self, answers: Sequence[PublishedAnswer]) -> None:
         """One transaction, one change. An older answer, or a good one over a revoked, changes nothing."""
-        groups: dict[tuple[str, str, str, str | None, datetime, datetime], list[GroupRow]] = {}
+        groups: dict[tuple[str, str, str, str | None, datetime, datetime, datetime], list[GroupRow]] = {}
         for each in answers:
-            key = (each.ca_id, each.form, each.status, each.reason, each.this_update, each.next_update)
-            row = (each.serial, each.revocation_date, each.refresh_at, each.der)
+            key = (each.ca_id, each.form, each.status, each.reason, each.this_update, each.next_update, each.refresh_at)
+            row = (each.serial, each.revocation_date, each.der)
             groups.setdefault(key, []).append(row)
         if groups:
             self.put_groups([AnswerGroup(*key, tuple(rows)) for key, rows in groups.items()])
@@ -286,7 +287,7 @@ _PUT_TEXT = """
 INSERT INTO answers
  (ca_id, serial, form, status, revocation_date, reason, this_update, next_update, refresh_at, der, change)
 SELECT {ca_id}, value->>0, {form}, {status}, {revocation_date}, {reason}, {this_update}, {next_update}, {refresh_at},
- substr({der}, CAST(value->>3 AS INTEGER), CAST(value->>4 AS INTEGER)), {change}
+ substr({der}, CAST(value->>2 AS INTEGER), CAST(value->>3 AS INTEGER)), {change}
 FROM {rows} WHERE true
 ON CONFLICT (ca_id, serial, form) DO UPDATE SET
  status = excluded.status, revocation_date = excluded.revocation_date, reason = excluded.reason,
@@ -294,24 +295,22 @@ ON CONFLICT (ca_id, serial, form) DO UPDATE SET
  der = excluded.der, change = excluded.change
 WHERE answers.this_update <= excluded.this_update AND (answers.status <> 'revoked' OR excluded.status = 'revoked')
 """
-_NAMES = ("ca_id", "form", "status", "reason", "this_update", "next_update", "der", "change")
+_NAMES = ("ca_id", "form", "status", "reason", "this_update", "next_update", "refresh_at", "der", "change")
 _PUT = {
     "sqlite": sa.text(
         _PUT_TEXT.format(
             **{name: f":{name}" for name in _NAMES},
             revocation_date="value->>1",
-            refresh_at="value->>2",
             rows="json_each(:rows)",
         )
     ),
     "postgresql": sa.text(
         _PUT_TEXT.format(
             **{name: f"CAST(:{name} AS varchar)" for name in ("ca_id", "form", "status", "reason")},
-            **{name: f"CAST(:{name} || '+00' AS timestamptz)" for name in ("this_update", "next_update")},
+            **{name: f"CAST(:{name} || '+00' AS timestamptz)" for name in ("this_update", "next_update", "refresh_at")},
             der="CAST(:der AS bytea)",
             change="CAST(:change AS bigint)",
             revocation_date="CAST(value->>1 || '+00' AS timestamptz)",
-            refresh_at="CAST(value->>2 || '+00' AS timestamptz)",
             rows="jsonb_array_elements(CAST(:rows AS jsonb)) AS rows(value)",
         )
     ),
@@ -320,8 +319,8 @@ _PUT = {
 
 def _parameters(group: AnswerGroup) -> dict[str, Any]:
     rows, at = [], 1
-    for serial, revocation_date, refresh_at, der in group.rows:
-        rows.append((serial, revocation_date and _stored(revocation_date), _stored(refresh_at), at, len(der)))
+    for serial, revocation_date, der in group.rows:
+        rows.append((serial, revocation_date and _stored(revocation_date), at, len(der)))
         at += len(der)
     return {
         "ca_id": group.ca_id,
@@ -330,8 +329,9 @@ def _parameters(group: AnswerGroup) -> dict[str, Any]:
         "reason": group.reason,
         "this_update": _stored(group.this_update),
         "next_update": _stored(group.next_update),
+        "refresh_at": _stored(group.refresh_at),
         "rows": json.dumps(rows),
-        "der": b"".join(row[3] for row in group.rows),
+        "der": b"".join(row[2] for row in group.rows),
     }
 
 
