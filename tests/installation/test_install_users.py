@@ -87,7 +87,11 @@ def test_units_need_separate_users_and_never_overwrite(tmp_path: Path) -> None:
     assert "Restart=on-failure" in follower  # a takeover ends it, and it stays so
     never = follower.split("InaccessiblePaths=")[1]
     assert all(f"-{place.pin_file}" in never for place in (loaded.signer.issuing, loaded.signer.ledger))
-    for line in ("ExecReload=/bin/kill -HUP $MAINPID", "LimitNOFILE=65536"):  # who may not raise it is told it
+    for line in (
+        "ExecReload=/bin/kill -HUP $MAINPID",
+        "LimitNOFILE=65536",
+        "SystemCallFilter=sched_setattr",
+    ):  # who may not raise it is told it
         assert [name for name, text in units.items() if line in text] == ["sealwright-validation.service"]
     write_units(units, tmp_path)
     write_units(units, tmp_path)

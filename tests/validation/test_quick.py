@@ -20,6 +20,7 @@ from sealwright.validation.http import HEADER_LIMIT, Connection, Connections
 from sealwright.validation.quick import Clock, ShortWay
 from sealwright.validation.responder import Responder
 from sealwright.validation.snapshot import SnapshotReader, make_record
+from sealwright.validation.turns import ANSWERS
 
 SHA256_HASHES = (bytes(range(32)), bytes(range(32, 64)))
 KNOWN = [(1 << 158) + number for number in range(5)]
@@ -91,6 +92,15 @@ class Worker:
             if not transport.closed:
                 connection.data_received(piece)
         return replies(transport.written), transport.closed
+
+
+def test_a_worker_gives_way_after_some_answers(snapshot: SnapshotReader) -> None:
+    worker, turns = Worker(snapshot, short=True), []
+    worker.connections.give_way = lambda: turns.append(worker.connections.counts.quick)
+    connection, _ = worker.connect()
+    for _ in range(3 * ANSWERS):
+        connection.data_received(post(query(KNOWN[0])))
+    assert turns == [ANSWERS, 2 * ANSWERS]  # the first request went the long way
 
 
 def replies(written: bytes) -> list[tuple[bytes, frozenset[bytes], bytes]]:

@@ -106,6 +106,7 @@ def _unit(role: str, folder: Path, config: DaemonConfig, users: UsersSection, co
         f"UMask={'0022' if role in ('signer', 'presign') else '0077'}",
         "",
         _HARDENING + (_OFFLINE if _is_offline(role, config) else _ONLINE),
+        "SystemCallFilter=sched_setattr" if role == "validation" else "",  # shorter turns: validation.turns
         f"ReadWritePaths={' '.join(_writes(role, folder, config))}" if _writes(role, folder, config) else "",
         f"InaccessiblePaths={' '.join(_never(role, folder))}" if _never(role, folder) else "",
         "",

@@ -13,6 +13,7 @@ import struct
 import termios
 import time
 from collections import deque
+from collections.abc import Callable
 from operator import attrgetter
 from typing import Final, NamedTuple, cast
 
@@ -24,6 +25,7 @@ from sealwright.validation import responder
 from sealwright.validation.counts import Counts
 from sealwright.validation.quick import Clock, ShortWay
 from sealwright.validation.responder import Reply, Request, Responder
+from sealwright.validation.turns import ANSWERS
 
 log = logging.getLogger("sealwright.validation")
 
@@ -61,12 +63,15 @@ class Connections:
         header_seconds: float,
         idle_seconds: float,
         most: int = 1 << 20,
+        give_way: Callable[[], object] | None = None,
     ) -> None:
-        """``most``: connections at one time; for more, those that said nothing for the longest time are let go."""
+        """``most``: connections at one time; for more, those that said nothing for the longest time are let go.
+        ``give_way`` is called after each ``turns.ANSWERS``."""
         self.all: set[Connection] = set()
         self.answers, self.short, self.clock = answers, short, clock
         self.counts = Counts()
         self.ending = False
+        self.give_way = give_way
         self._header_seconds, self._idle_seconds, self._most = header_seconds, idle_seconds, most
 
     def connect(self) -> "Connection":
@@ -111,6 +116,7 @@ class Connection(asyncio.Protocol):
         "_counts",
         "_etag",
         "_expect",
+        "_give_way",
         "_header_size",
         "_hosts",
         "_if_modified_since",
@@ -137,6 +143,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, connections: Connections) -> None:
         self._connections, self._short = connections, connections.short
         self._counts = connections.counts
+        self._give_way = connections.give_way
         self._pending: deque[_Pending] = deque()
         self._paused = self._closing = self._lingering = False
         self._reading = True
@@ -175,6 +182,8 @@ class Connection(asyncio.Protocol):
                 self._counts.quick += 1
                 self.since = time.monotonic()
                 self._transport.write(reply)
+                if self._give_way is not None and not self._counts.quick % ANSWERS:
+                    self._give_way()
                 return
         if self._closing:
             self._lingered += len(data)

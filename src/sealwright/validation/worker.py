@@ -29,6 +29,7 @@ from sealwright.validation.http import Connections
 from sealwright.validation.quick import TICK_SECONDS, Clock, ShortWay
 from sealwright.validation.responder import Responder
 from sealwright.validation.snapshot import SnapshotReader
+from sealwright.validation.turns import ask_for_short_turns
 
 log = logging.getLogger("sealwright.validation")
 
@@ -78,6 +79,7 @@ async def _serve(config: WorkerConfig, snapshot: SnapshotReader | None, most: in
         header_seconds=config.header_seconds,
         idle_seconds=config.idle_seconds,
         most=most,
+        give_way=os.sched_yield if ask_for_short_turns() else None,
     )
     connections.counts.damaged = damaged
     memory = None if config.counts < 0 else open_memory(config.counts)
