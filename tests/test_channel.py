@@ -17,6 +17,7 @@ from sealwright.channel import (
     SignerCall,
     SignerChannel,
     bind_socket,
+    read_call,
     waiting_calls,
 )
 
@@ -29,8 +30,9 @@ def serving(
     stop = threading.Event()
 
     def loop() -> None:
-        for call in waiting_calls(listener, stop, allowed_uids=uids):
-            call.answer(handle)
+        for connection in waiting_calls(listener, stop):
+            if (call := read_call(connection, uids)) is not None:
+                call.answer(handle)
 
     thread = threading.Thread(target=loop)
     thread.start()
@@ -173,3 +175,67 @@ def test_lets_go_of_a_connection_that_stays_silent(tmp_path: Path, monkeypatch: 
         peer.settimeout(5)
         peer.connect(str(path))
         assert peer.recv(1) == b""
+
+
+def test_who_makes_room_for_others_while_it_begins_to_ask_ends_nothing(tmp_path: Path) -> None:
+    """One round of the loop sees newcomers, for whom the oldest has to go, and the oldest, which asks just then."""
+    path, asked, go_on = tmp_path / "s.sock", threading.Event(), threading.Event()
+
+    def handle(_: SignerCall) -> Mapping[str, Any]:
+        asked.set()
+        assert go_on.wait(10)
+        return {"ok": True}
+
+    def connect(peers: ExitStack) -> socket.socket:
+        peer = peers.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+        peer.connect(str(path))
+        return peer
+
+    with serving(path, handle), ExitStack() as peers:
+        oldest = connect(peers)
+        for _ in range(WAITING_LIMIT - 2):
+            connect(peers)
+        busy = connect(peers)
+        busy.send(b'{"arguments":{},"call":"status"}')
+        assert asked.wait(10)  # from now on nobody is looked at
+        for _ in range(3):
+            connect(peers)
+        oldest.send(b"x")
+        go_on.set()
+        assert SignerChannel(path, timeout=5).call("status") == {"ok": True}
+
+
+def test_nobody_can_send_descriptors_with_a_call_where_linux_can_forbid_it(tmp_path: Path) -> None:
+    """One that lingers when it is closed would hold up whoever takes the message."""
+    path = tmp_path / "s.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        try:
+            probe.getsockopt(socket.SOL_SOCKET, channel._SO_PASSRIGHTS)
+        except OSError:
+            pytest.skip("this Linux, before 6.16, lets everybody send descriptors")
+    with (
+        serving(path, lambda _: {"ok": True}),
+        socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as peer,
+        (tmp_path / "file").open("w") as file,
+    ):
+        peer.connect(str(path))
+        with pytest.raises(PermissionError):
+            socket.send_fds(peer, [b'{"arguments":{},"call":"status"}'], [file.fileno()])
+        peer.send(b'{"arguments":{},"call":"status"}')
+        assert peer.recv(MESSAGE_LIMIT) == b'{"ok":true}'
+
+
+def test_a_handler_that_breaks_leaves_no_connection_open(tmp_path: Path) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        ours.send(b'{"arguments":{},"call":"status"}')
+        call = read_call(theirs, frozenset({os.getuid()}))
+        assert call is not None
+
+        def handle(_: SignerCall) -> Mapping[str, Any]:
+            raise RuntimeError("a fault of ours")
+
+        with pytest.raises(RuntimeError):
+            call.answer(handle)
+        assert theirs.fileno() == -1
+        assert ours.recv(MESSAGE_LIMIT) == b""

@@ -23,6 +23,8 @@ from sealwright.statements.canonical import canonical_bytes, parse_canonical
 MESSAGE_LIMIT = 192 * 1024
 """Octets. Below Linux's default socket buffer, so that one message is one packet."""
 
+_SO_PASSRIGHTS = 83
+
 _CALLS = frozenset(
     {
         *("issue", "deny", "revoke", "publish-roster", "suspend"),
@@ -142,6 +144,8 @@ def bind_socket(path: Path) -> socket.socket:
                 listener.bind(address)
             finally:
                 os.umask(old)
+        with suppress(OSError):  # before Linux 6.16 nobody can forbid it
+            listener.setsockopt(socket.SOL_SOCKET, _SO_PASSRIGHTS, 0)  # who takes a message is not given descriptors
         listener.listen(64)
     except OSError as error:
         listener.close()
@@ -178,19 +182,19 @@ class WaitingCall:
 
     def answer(self, handle: Callable[[SignerCall], Mapping[str, Any]]) -> None:
         """With what ``handle`` returns, or with the ``SealwrightError`` that it raises."""
-        try:
-            answer = dict(handle(self.call))
-        except errors.SealwrightError as error:
-            answer = _error_to_wire(error)
-        _send(self._connection, answer)
+        with self._connection:
+            try:
+                answer = dict(handle(self.call))
+            except errors.SealwrightError as error:
+                answer = _error_to_wire(error)
+            _send(self._connection, answer)
 
 
-def waiting_calls(
-    listener: socket.socket, stop: threading.Event, *, allowed_uids: frozenset[int]
-) -> Iterator[WaitingCall]:
-    """Calls that came, until ``stop`` is set; what is none was answered, with its error.
+def waiting_calls(listener: socket.socket, stop: threading.Event) -> Iterator[socket.socket]:
+    """Connections on which a call is waiting to be read, until ``stop`` is set. Nothing is read here: what comes with a
+    message can hold up who takes it.
 
-    Whoever connects and stays silent costs a descriptor for a few seconds and nothing else; of one uid only so many
+    Whoever connects and stays silent costs a descriptor for a few seconds and never a worker; of one uid only so many
     are kept, the oldest goes first.
     """
     silent: dict[socket.socket, tuple[int, float]] = {}
@@ -201,21 +205,16 @@ def waiting_calls(
             while not stop.is_set():
                 for key, _ in selector.select(timeout=0.2):
                     found = key.fileobj
-                    if found is not listener and isinstance(found, socket.socket):
+                    if found is listener:
+                        for connection in _accepted(listener):
+                            if _has_asked(connection):
+                                yield connection
+                            else:
+                                _watch(connection, silent, selector)
+                    elif isinstance(found, socket.socket) and found in silent:  # or it had to make room meanwhile
                         selector.unregister(found)
                         del silent[found]
-                        if (call := read_call(found, allowed_uids)) is not None:
-                            yield call
-                        continue
-                    for connection in _accepted(listener):
-                        try:
-                            if (call := read_call(connection, allowed_uids)) is not None:
-                                yield call
-                        except BlockingIOError:  # it asks nothing yet
-                            uid = peer_uid(connection)
-                            _make_room(silent, uid, selector)
-                            silent[connection] = (uid, time.monotonic())
-                            selector.register(connection, selectors.EVENT_READ)
+                        yield found
                 _drop_silent(silent, selector)
         finally:
             for connection in silent:
@@ -229,6 +228,30 @@ def _accepted(listener: socket.socket) -> Iterator[socket.socket]:
             connection, _ = listener.accept()
             connection.setblocking(False)
             yield connection
+
+
+def _has_asked(connection: socket.socket) -> bool:
+    """Is there something to be read already, be it the end? Whoever asks at once need not be watched."""
+    try:
+        connection.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:  # it is broken: whoever is to answer it finds that out
+        return True
+    return True
+
+
+def _watch(
+    connection: socket.socket, silent: dict[socket.socket, tuple[int, float]], selector: selectors.BaseSelector
+) -> None:
+    try:
+        uid = peer_uid(connection)
+        _make_room(silent, uid, selector)
+        selector.register(connection, selectors.EVENT_READ)
+    except OSError:  # this machine has no room for it
+        connection.close()
+    else:
+        silent[connection] = (uid, time.monotonic())
 
 
 def _make_room(silent: dict[socket.socket, tuple[int, float]], uid: int, selector: selectors.BaseSelector) -> None:
@@ -252,18 +275,14 @@ def _close(
 
 
 def read_call(connection: socket.socket, allowed_uids: frozenset[int]) -> WaitingCall | None:
-    """The call that is on it, from a uid that may call; None when it was none, which was answered.
-
-    Raises ``BlockingIOError`` when nothing has come yet.
-    """
+    """The call that is on it, from a uid that may call; None when it was none, which was answered."""
     try:
         return WaitingCall(connection, _read_call(connection, allowed_uids))
-    except BlockingIOError:
-        raise
     except OSError:  # a peer that is gone gets no answer
         connection.close()
     except errors.SealwrightError as error:
-        _send(connection, _error_to_wire(error))
+        with connection:
+            _send(connection, _error_to_wire(error))
     return None
 
 
@@ -272,7 +291,7 @@ def _send(connection: socket.socket, answer: Mapping[str, Any]) -> None:
     message = canonical_bytes(answer)
     if len(message) > MESSAGE_LIMIT:
         message = canonical_bytes(_error_to_wire(errors.SealwrightError("the answer is too long for one message")))
-    with connection, suppress(OSError):
+    with suppress(OSError):
         connection.send(message)
 
 

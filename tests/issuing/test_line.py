@@ -463,13 +463,14 @@ def test_linters_that_break_leave_nobody_waiting_and_the_line_goes_on(
     assert late.outcome == "done"
 
 
+@pytest.mark.parametrize("kind", [RuntimeError, KeyboardInterrupt])
 def test_who_cannot_be_told_keeps_nobody_from_it(
-    linted: LintedDraft, linting: LintHere, caplog: pytest.LogCaptureFixture
+    linted: LintedDraft, linting: LintHere, caplog: pytest.LogCaptureFixture, kind: type[BaseException]
 ) -> None:
     class Gone(Item):
         def leave(self) -> None:
             super().leave()
-            raise RuntimeError("gone")
+            raise kind("gone")
 
     run(Line(), linting, [Gone(linted.draft), Item(linted.draft)], done)
     assert "could not be told" in caplog.text

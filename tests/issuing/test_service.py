@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from exports import audit
 from sealwright.channel import SignerCall, SignerChannel
-from sealwright.errors import InputError, NotFound, NotReady
+from sealwright.errors import InputError, NotFound, NotReady, Unavailable
 from sealwright.issuing.service import SignerConfig, TokenKey, serve
 from sealwright.ledger.checkpoint import verify_checkpoint
+from sealwright.ledger.entries import parse_entry
 from sealwright.ledger.tree import MerkleTree, leaf_hash
+from sealwright.pki.certificates import CertificateDraft, LintedDraft
 from sealwright.statements.receipts import Receipt
 from world import World, call, service
 
@@ -61,6 +64,28 @@ def test_a_responder_certificate_is_for_the_installed_key_and_is_renewed_before_
     second = ask()
     assert second.serial_number != first.serial_number
     assert second.not_valid_before_utc < first.not_valid_after_utc  # they overlap
+
+
+def test_a_responder_certificate_is_of_the_profile_in_force_when_it_is_signed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Officers publish a stricter one while the draft is being linted."""
+    assert world.authority is not None
+    lint, profile = world.authority.lint, world.installed.folder / "ca/profiles/ocsp-responder.toml"
+
+    def slow(draft: CertificateDraft) -> LintedDraft:
+        profile.write_text(profile.read_text() + "# a word more\n")
+        call(world, "publish-roster", roster=world.signed(world.roster(2), "olga", "omar").to_wire())
+        return lint(draft)
+
+    size = world.authority.ledger.size
+    with monkeypatch.context() as patch:
+        patch.setattr(world.authority, "lint", slow)
+        with pytest.raises(Unavailable, match="profile ocsp-responder was changed by a roster"):
+            call(world, "responder-certificate")
+    assert [parse_entry(each).type for each in world.authority.ledger.iterate(size)] == ["policy", "roster"]
+    assert call(world, "responder-certificate")["certificate"]
+    assert audit(world).problems == []
 
 
 def test_no_responder_certificate_before_the_first_roster(bare_world: World) -> None:

@@ -14,8 +14,8 @@ from sealwright.errors import PolicyViolation, Unavailable
 from sealwright.issuing.authority import IssuingAuthority
 from sealwright.issuing.clock import TOLERANCE
 from sealwright.issuing.index import LedgerIndex
+from sealwright.pki.drafts import CertificateDraft
 from sealwright.pki.serials import SerialNumber, format_serial, parse_serial
-from sealwright.pki.settings import PKISettings
 from sealwright.pki.weakness import check_not_compromised
 from sealwright.statements.orders import IssuanceOrder, VerifiedOrder, verify_order
 from sealwright.statements.pinned import PinnedPolicy
@@ -94,13 +94,18 @@ def check_turn(authority: IssuingAuthority, now: datetime) -> None:
         )
 
 
-def check_settings(drafted: PKISettings, now: PKISettings) -> None:
-    """What is in the draft is what the roster pins now. Raises ``Unavailable``."""
-    if drafted.sha256 != now.sha256:
-        raise Unavailable(
-            "pki.toml was changed by a roster since this certificate was drafted",
-            hint="nothing was reserved; the registry sends the order again",
-        )
+def check_drafted(draft: CertificateDraft, policy: PinnedPolicy) -> None:
+    """What it was drafted and linted by is what the roster pins now. Raises ``Unavailable``."""
+    profile = policy.profiles.get(draft.profile.name)
+    for name, same in (
+        ("pki.toml", draft.settings.sha256 == policy.settings.sha256),
+        (f"profile {draft.profile.name}", profile is not None and profile.sha256 == draft.profile.sha256),
+    ):
+        if not same:
+            raise Unavailable(
+                f"{name} was changed by a roster since this certificate was drafted",
+                hint="nothing was reserved; ask again: the registry does so by itself",
+            )
 
 
 def check_unused(index: LedgerIndex, verified: VerifiedOrder) -> None:

@@ -30,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sealwright.errors import SealwrightError
 from sealwright.hsm.private_keys import check_ready
 from sealwright.issuing.authority import IssuingAuthority
-from sealwright.issuing.gate import Claims, PermittedOrder, check_order, check_settings, check_still, check_turn
+from sealwright.issuing.gate import Claims, PermittedOrder, check_drafted, check_order, check_still, check_turn
 from sealwright.issuing.recovery import close_open_intents, lost_serial
 from sealwright.ledger.entries import CertificateEntry, IntentEntry, RevocationRecord
 from sealwright.ledger.receipt import make_receipt
@@ -174,7 +174,7 @@ def _still_permitted(authority: IssuingAuthority, waiting: Sequence[Issuance]) -
                 check_turn(authority, drafted.now)
             else:
                 check_still(authority, permitted, drafted.now)
-            check_settings(drafted.draft.settings, policy.settings)
+            check_drafted(drafted.draft, policy)
         except SealwrightError as error:
             each.fail(error)
             continue

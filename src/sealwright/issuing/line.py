@@ -193,5 +193,5 @@ class Line(Generic[Item]):
 def _leave(item: Traveller) -> None:
     try:
         item.leave()
-    except Exception:
+    except BaseException:  # the others are told all the same
         log.exception("whoever waits for an order could not be told")

@@ -6,6 +6,7 @@ Everything that could refuse to start does so before the socket exists, so a cli
 import base64
 import logging
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sealwright import __version__
-from sealwright.channel import SignerCall, WaitingCall, bind_socket, waiting_calls
+from sealwright.channel import SignerCall, bind_socket, read_call, waiting_calls
 from sealwright.errors import AccessDenied, Conflict, InputError, IntegrityError, PolicyViolation, SealwrightError
 from sealwright.hsm.keys import private_key
 from sealwright.hsm.module import load_module
@@ -136,16 +137,16 @@ def serve(
     renew_crl = threading.Event()
     service = SignerService(authority, config, renew_crl.set, tokens)
     crl_clock = threading.Thread(target=_keep_crl, args=(authority, renew_crl, stop), name="crl")
-    with bind_socket(config.socket) as listener, ThreadPoolExecutor(_WORKERS, "call") as workers:
-        crl_clock.start()
-        log.info("the signer answers on %s", config.socket)
-        for waiting in waiting_calls(listener, stop, allowed_uids=config.callers):
-            if waiting.call.name == "issue":
-                service.begin_issue(waiting)
-            else:
-                workers.submit(waiting.answer, service.answer)
-    authority.line.close()
-    renew_crl.set()
+    try:
+        with bind_socket(config.socket) as listener, ThreadPoolExecutor(_WORKERS, "call") as workers:
+            crl_clock.start()
+            log.info("the signer answers on %s", config.socket)
+            for connection in waiting_calls(listener, stop):
+                workers.submit(service.take, connection)
+        authority.line.close()
+    finally:
+        stop.set()  # whatever went wrong: half a signer is none
+        renew_crl.set()
     crl_clock.join()
     config.socket.unlink(missing_ok=True)
 
@@ -179,8 +180,14 @@ class SignerService:
         """Answer a call; a refusal by rule goes into the ledger before it goes into the answer."""
         return self._answer(call, lambda: self._calls[call.name](call))
 
-    def begin_issue(self, waiting: WaitingCall) -> None:
-        """Put an order into the line, which answers it. No thread waits for that."""
+    def take(self, connection: socket.socket) -> None:
+        """Read a call and answer it. An order is put into the line, which answers it: no thread waits for that."""
+        waiting = read_call(connection, self._config.callers)
+        if waiting is None:
+            return
+        if waiting.call.name != "issue":
+            waiting.answer(self.answer)
+            return
         call = waiting.call
 
         def tell() -> None:

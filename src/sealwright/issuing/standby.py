@@ -7,6 +7,7 @@ ends when ``takeover`` says so.
 """
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sealwright import __version__
-from sealwright.channel import SignerCall, bind_socket, waiting_calls
+from sealwright.channel import SignerCall, bind_socket, read_call, waiting_calls
 from sealwright.errors import AccessDenied, Conflict, NotReady, SealwrightError
 from sealwright.installed import Installed, load_installed
 from sealwright.issuing.feed import answer_feed
@@ -129,11 +130,20 @@ def run_standby(config: StandbyConfig, open_source: OpenSource, stop: threading.
 def _serve(standby: Standby, config: StandbyConfig, open_source: OpenSource, stop: threading.Event) -> None:
     follower = threading.Thread(target=_follow, args=(standby, config, open_source, stop), name="follow")
     answer = _Answers(standby, config, stop).answer
-    with bind_socket(config.socket) as listener, ThreadPoolExecutor(4, "call") as workers:
-        follower.start()
-        log.info("the standby answers on %s, with %d entries", config.socket, standby.copy.size)
-        for call in waiting_calls(listener, stop, allowed_uids=config.callers | {config.owner}):
-            workers.submit(call.answer, answer)
+
+    def take(connection: socket.socket) -> None:
+        waiting = read_call(connection, config.callers | {config.owner})
+        if waiting is not None:
+            waiting.answer(answer)
+
+    try:
+        with bind_socket(config.socket) as listener, ThreadPoolExecutor(4, "call") as workers:
+            follower.start()
+            log.info("the standby answers on %s, with %d entries", config.socket, standby.copy.size)
+            for connection in waiting_calls(listener, stop):
+                workers.submit(take, connection)
+    finally:
+        stop.set()  # whatever went wrong
     follower.join()
     config.socket.unlink(missing_ok=True)
 

@@ -14,7 +14,7 @@ from sealwright.errors import InputError
 from sealwright.pki.crl_scope import SCOPE_PATTERN
 from sealwright.pki.serials import parse_serial
 
-_TIME = re.compile("([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})Z")
+_TIME = re.compile("([1-9][0-9]{3})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})Z")
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
