@@ -8,6 +8,9 @@ import os
 import shlex
 import shutil
 import subprocess
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -17,9 +20,10 @@ from rich.console import Console
 
 from refusals import refused
 from rehearsal import CHECKOUT, Rehearsal
+from sealwright.cli.quickstart import place as place_module
 from sealwright.cli.quickstart.place import open_place
 from sealwright.cli.quickstart.story import Story
-from sealwright.errors import InputError
+from sealwright.errors import Conflict, InputError, SealwrightError
 from sealwright.hsm.module import find_softhsm
 
 FILES = {
@@ -207,6 +211,33 @@ def test_two_at_once_in_one_folder_do_not_tell_over_each_other(tmp_path: Path) -
         os.close(handle)
     refused(done, 12, "another quickstart is at work", str(tmp_path))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_that_a_killed_run_began_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = open_place(tmp_path / "pki")
+    story = Story(home=first.folder, environment={}, inherited=(first.commands,))
+    begun = threading.Event()
+
+    def killed() -> None:
+        begun.set()
+        with suppress(SealwrightError):
+            story.run("sh -c", "sleep 2")
+
+    thread = threading.Thread(target=killed)
+    thread.start()
+    assert begun.wait(10)
+    time.sleep(0.5)  # the command holds the lock by now
+    first.let_others_in()
+    at = time.monotonic()
+    open_place(tmp_path / "pki").let_others_in()
+    assert time.monotonic() - at > 0.5
+    thread.join()
+    monkeypatch.setattr(place_module, "_LAST_RUN_SECONDS", 0.2)
+    holder = open_place(tmp_path / "pki")
+    os.close(holder.lock)
+    with pytest.raises(Conflict, match="still at work"):
+        open_place(tmp_path / "pki")
+    os.close(holder.commands)
 
 
 @pytest.mark.parametrize("name", ['a"b', "a;b", "50%", "a\nb", "a\\b", "why?", "#1"])

@@ -30,7 +30,7 @@ def quickstart(
     once: Annotated[bool, typer.Option("--once", help="Stop the services at the end and exit.")] = False,
 ) -> None:
     place = open_place(folder.absolute())
-    story = Story(home=place.folder, environment=place.environment)
+    story = Story(home=place.folder, environment=place.environment, inherited=(place.commands,))
     story.console.print(f"[bold]Sealwright, a rehearsal[/bold] in {place.folder}")
     if once:
         place.forget("evidence")  # answers are good for two days: what is kept is of this run

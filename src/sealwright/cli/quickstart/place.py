@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import socket
+import time
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -21,6 +22,9 @@ _ROOM = 8 << 20
 _UNFIT = re.compile(r'[\x00-\x1f\x7f"\\;%?#]')
 """Not in the folder's path: TOML, database URLs and PKCS#11 URIs have it in them, and would take it for their own."""
 _STATE = "quickstart.json"
+_COMMANDS = ".commands"
+_LAST_RUN_SECONDS = 60.0
+"""As long as what a killed run had begun may take to end."""
 REGISTRY_PORT, VALIDATION_PORT = 8790, 8780
 
 
@@ -40,6 +44,9 @@ class Place:
     state: State
     lock: int
     """The folder, open and locked: no other quickstart tells chapters of it meanwhile."""
+    commands: int
+    """A file, open and locked, that the story's commands inherit: while one of a killed run is still at work, the next
+    run waits."""
 
     ca = property(lambda self: self.folder / "ca")
     tokens = property(lambda self: self.folder / "tokens")
@@ -106,6 +113,7 @@ class Place:
     def let_others_in(self) -> None:
         """All is told: whoever comes now finds a PKI that runs. (The end of this process lets them in, too.)"""
         os.close(self.lock)
+        os.close(self.commands)
 
     def make_pin(self, name: str) -> Path:
         """A random PIN in a file of its own that only this uid can read; an existing one stays."""
@@ -133,7 +141,8 @@ def open_place(folder: Path) -> Place:
         folder.mkdir(parents=True, exist_ok=True)
         lock = _lock(folder)
         if state.exists():
-            return Place(folder, State(**json.loads(state.read_text(encoding="utf-8"))), lock)
+            known = State(**json.loads(state.read_text(encoding="utf-8")))
+            return Place(folder, known, lock, _lock_commands(folder))
         if any(folder.iterdir()):
             raise InputError(f"{folder} is not empty and no quickstart made it", hint="name a new folder with --dir")
         if (free := shutil.disk_usage(folder).free) < _ROOM:
@@ -142,7 +151,8 @@ def open_place(folder: Path) -> Place:
                 f"{folder} has {free // 1024} KiB of room; a rehearsal takes {_ROOM // 1024}",
                 hint="name a folder on a disk with room, with --dir",
             )
-        place = Place(folder, State(_free_port(REGISTRY_PORT), _free_port(VALIDATION_PORT)), lock)
+        ports = State(_free_port(REGISTRY_PORT), _free_port(VALIDATION_PORT))
+        place = Place(folder, ports, lock, _lock_commands(folder))
         place._save()  # this function is its constructor
     except OSError as error:
         raise StorageError(
@@ -163,6 +173,24 @@ def _lock(folder: Path) -> int:
             f"another quickstart is at work in {folder}", hint="wait for it, or name another folder with --dir"
         ) from None
     return handle
+
+
+def _lock_commands(folder: Path) -> int:
+    handle = os.open(folder / _COMMANDS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    until = time.monotonic() + _LAST_RUN_SECONDS
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > until:
+                os.close(handle)
+                raise Conflict(
+                    f"a command that an earlier run began is still at work in {folder}",
+                    hint="wait for it; `fuser` says which process it is",
+                ) from None
+            time.sleep(0.1)
+        else:
+            return handle
 
 
 def _free_port(wanted: int) -> int:

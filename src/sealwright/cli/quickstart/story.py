@@ -21,10 +21,12 @@ _DISK = ("No space left on device", "Read-only file system", "Disk quota exceede
 
 @dataclass(slots=True)
 class Story:
-    """``environment`` is what every command gets beside the process's own; ``home`` shortens paths in what is shown."""
+    """``environment`` is what every command gets beside the process's own, and ``inherited`` the descriptors; ``home``
+    shortens paths in what is shown."""
 
     home: Path
     environment: Mapping[str, str]
+    inherited: tuple[int, ...] = ()
     console: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=True))
     words: list[Word] = field(default_factory=list)
     chapter_number: int = 0
@@ -73,6 +75,7 @@ class Story:
             errors="replace",
             timeout=300,
             check=False,
+            pass_fds=self.inherited,
         )
         if done.returncode != 0:
             said = [line.strip() for line in (done.stderr.strip() or done.stdout.strip()).splitlines()]
