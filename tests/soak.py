@@ -297,11 +297,21 @@ def _key(path: Path) -> SSHKey:
 
 def main() -> None:
     """``scripts/soak FOLDER SECONDS``."""
+    usage = "usage: scripts/soak FOLDER SECONDS   (FOLDER: what `scripts/quickstart --dir FOLDER --once` made)"
+    if set(sys.argv[1:]) & {"--help", "-h"}:
+        print(f"{usage}\n\n  scripts/soak var 3600        an hour; FOLDER is left as it was")
+        return
     if len(sys.argv) != 3:
-        sys.exit("usage: scripts/soak FOLDER SECONDS   (FOLDER: what `scripts/quickstart --dir FOLDER --once` made)")
+        sys.exit(usage)
+    try:
+        seconds = float(sys.argv[2])
+    except ValueError:
+        sys.exit(f"error: SECONDS is {sys.argv[2]!r}; wanted a number\n{usage}")
+    if not (Path(sys.argv[1]) / "pki").is_dir():
+        sys.exit(f"error: there is no rehearsal PKI in {sys.argv[1]!r}\n{usage}")
     with tempfile.TemporaryDirectory(prefix="sealwright-soak-") as folder:
         soak = Soak(Path(sys.argv[1]), Path(folder), seed=int(time.time()))
-        soak.run(seconds=float(sys.argv[2]))
+        soak.run(seconds=seconds)
         for what, count in soak.judge().items():
             print(f"{count:8} {what.replace('_', ' ')}")
     print("nothing was lost, nothing was given twice, nothing that was revoked came back")
