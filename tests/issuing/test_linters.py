@@ -176,9 +176,9 @@ def test_a_draft_over_which_linters_die_is_not_linted_and_those_behind_it_are(
 
 
 def test_a_linter_that_is_silent_is_replaced(draft: CertificateDraft, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE", 5.0)
     with Linters(1) as linters:
         lint(linters, draft)
+        monkeypatch.setattr(module, "PATIENCE", 10.0)  # another one starts meanwhile
         (before,) = pids(linters)
         os.kill(before, signal.SIGSTOP)
         assert lint(linters, draft).draft is draft
