@@ -24,6 +24,7 @@ MESSAGE_LIMIT = 192 * 1024
 """Octets. Below Linux's default socket buffer, so that one message is one packet."""
 
 _SO_PASSRIGHTS = 83
+"""Of asm-generic/socket.h; Python's ``socket`` has no name for it."""
 
 _CALLS = frozenset(
     {
@@ -166,6 +167,7 @@ def _check_nobody_answers(address: str, path: Path) -> None:
 
 
 _AT_ONCE = 32
+"""Newcomers in one round."""
 
 WAITING_LIMIT = 64
 """Connections of one uid that may be open without having asked anything."""

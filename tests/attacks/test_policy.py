@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from adversary import good, order, refused
 from sealwright.errors import InputError
 from sealwright.pki.keys import spki_sha256
+from together import given, rules, together
 from world import World, call, new_person, wire_time
 from yubikey import Maker, new_key
 
@@ -135,6 +136,16 @@ def test_live_certificates(world: World) -> None:
     world.start()
     world.clock.pass_(days=70)
     assert refused(world, ask(world, "bob")) == "ORDER-LIVE"
+
+
+def test_two_orders_at_once_cannot_both_take_the_last_place(world: World) -> None:
+    """Both were judged before either is in the ledger."""
+    policy(world, live_certificates=1)
+    answers = together(world, [ask(world, "bob"), ask(world, "bob")])
+    assert len(given(answers)) == 1
+    assert rules(answers) == ["ORDER-LIVE"]
+    assert world.authority is not None
+    assert len(world.authority.index.issued_for) == 1
 
 
 # When

@@ -213,6 +213,13 @@ def test_two_at_once_in_one_folder_do_not_tell_over_each_other(tmp_path: Path) -
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_that_was_killed_at_its_very_beginning_can_be_begun_again(tmp_path: Path) -> None:
+    for name in (".commands", ".quickstart.json.new"):
+        (tmp_path / name).write_text("")
+    open_place(tmp_path).let_others_in()
+    assert (tmp_path / "quickstart.json").is_file()
+
+
 def test_a_command_that_a_killed_run_began_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = open_place(tmp_path / "pki")
     story = Story(home=first.folder, environment={}, inherited=(first.commands,))

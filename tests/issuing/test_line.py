@@ -2,23 +2,18 @@
 
 import base64
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 import sealwright.issuing.issuance as module
 from exports import audit
-from sealwright.channel import SignerCall
-from sealwright.errors import PolicyViolation, SealwrightError, StorageError, TokenError
+from sealwright.errors import SealwrightError, StorageError, TokenError
 from sealwright.issuing import gate
 from sealwright.issuing.gate import Claims
-from sealwright.issuing.issuance import Issuance, begin
 from sealwright.issuing.line import LARGEST, Line, LintHere
 from sealwright.issuing.recovery import record_start
 from sealwright.issuing.rosters import suspend_person
@@ -30,63 +25,8 @@ from sealwright.pki.serials import parse_serial
 from sealwright.points import Point, listen
 from sealwright.statements.receipts import Receipt
 from softpki import soft_pki, software_key
-from world import World, call, make_world, service
-
-Answer = Receipt | BaseException
-
-
-def ask(world: World, order: dict[str, Any]) -> Answer:
-    try:
-        return Receipt.parse(call(world, "issue", order=order)["receipt"])
-    except BaseException as error:  # the answer is what is looked at
-        return error
-
-
-def together(
-    world: World, orders: Sequence[dict[str, Any]], meanwhile: Callable[[], object] = lambda: None
-) -> list[Answer]:
-    """The answers to orders that are all judged before the first of them is carried out."""
-    authority = world.authority
-    assert authority is not None
-    left, lint = len(orders), authority.lint
-
-    def last(draft: CertificateDraft) -> LintedDraft:
-        nonlocal left
-        left -= 1
-        if left == 0:
-            meanwhile()
-        return lint(draft)
-
-    told = [threading.Event() for _ in orders]
-    drafts = [partial(service(world)._draft, SignerCall("issue", {"order": order}, 0)) for order in orders]
-    issuances = [Issuance(draft, event.set) for draft, event in zip(drafts, told, strict=True)]
-    authority.lint = last
-    try:
-        with all_at_once(authority.line):
-            for issuance in issuances:
-                begin(authority, issuance)
-        assert all(event.wait(20) for event in told)
-    finally:
-        authority.lint = lint
-    return [issuance.receipt or issuance.error or AssertionError("it was told too early") for issuance in issuances]
-
-
-@contextmanager
-def all_at_once(line: Line[Any]) -> Iterator[None]:
-    """Whatever is put into the line meanwhile is there when its thread begins."""
-    submit, begun = line._thread.submit, []
-    with mock.patch.object(line._thread, "submit", lambda *task: begun.append(task)):
-        yield
-    for task in begun:
-        submit(*task)
-
-
-def given(answers: Sequence[Answer]) -> list[Receipt]:
-    return [answer for answer in answers if isinstance(answer, Receipt)]
-
-
-def rules(answers: Sequence[Answer]) -> list[str]:
-    return [answer.rule for answer in answers if isinstance(answer, PolicyViolation)]
+from together import all_at_once, ask, given, rules, together
+from world import World, call, make_world
 
 
 def acts(world: World, start: int) -> list[tuple[str, str]]:

@@ -1,7 +1,11 @@
 """The signer behind its socket: the calls that are not orders, and what it says of itself."""
 
 import base64
+import socket
 import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +14,7 @@ from cryptography import x509
 from exports import audit
 from sealwright.channel import SignerCall, SignerChannel
 from sealwright.errors import InputError, NotFound, NotReady, Unavailable
+from sealwright.issuing import service as service_module
 from sealwright.issuing.service import SignerConfig, TokenKey, serve
 from sealwright.ledger.checkpoint import verify_checkpoint
 from sealwright.ledger.entries import parse_entry
@@ -86,6 +91,29 @@ def test_a_responder_certificate_is_of_the_profile_in_force_when_it_is_signed(
     assert [parse_entry(each).type for each in world.authority.ledger.iterate(size)] == ["policy", "roster"]
     assert call(world, "responder-certificate")["certificate"]
     assert audit(world).problems == []
+
+
+def test_a_signer_that_hears_nobody_any_more_ends(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that whoever looks after it starts another: what is left would look alive."""
+
+    def broken(*_: object) -> Iterator[socket.socket]:
+        yield from ()
+        raise ValueError("a fault of ours")
+
+    assert world.authority is not None
+    monkeypatch.setattr(service_module, "waiting_calls", broken)
+    config = replace(service(world)._config, socket=tmp_path / "s.sock")
+    before, stop = threading.active_count(), threading.Event()
+    with pytest.raises(ValueError, match="a fault of ours"):
+        serve(world.authority, config, stop)
+    assert stop.is_set()
+    for _ in range(1000):
+        if threading.active_count() <= before:
+            break
+        time.sleep(0.01)
+    assert threading.active_count() <= before, "the CRL clock has ended too"
 
 
 def test_no_responder_certificate_before_the_first_roster(bare_world: World) -> None:

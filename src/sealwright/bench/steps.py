@@ -64,7 +64,7 @@ def step_costs(testbed: Testbed, name: str, count: int) -> Iterator[Row]:
 
 
 def _issue(authority: IssuingAuthority, arguments: dict[str, Any], watch: Watch) -> None:
-    """``issuance.issue`` with a watch at every step."""
+    """``issuance`` from order to receipt, with a watch at every step."""
     order = watch("parse the order", lambda: IssuanceOrder.parse(arguments))
     now = authority.time_for_issuance()
     roster = authority.roster_in_force(now)

@@ -66,6 +66,7 @@ class IssuingAuthority:
     lock: threading.RLock = field(default_factory=threading.RLock)
     refusals: RefusalGate = field(default_factory=RefusalGate)
     lint: Lint = lint_draft
+    """Asked only where ``linting`` is done here."""
     set_back: str | None = None
     """Why nothing may be recorded: see ``setback``."""
     crl_books: CRLBooks | None = None
@@ -143,7 +144,8 @@ class IssuingAuthority:
         return places[0]
 
     def in_parallel(self, act: Callable[[T], None], items: Sequence[T]) -> None:
-        """``act``, which signs, on each, several at a time. It may not raise, and not ask for the lock."""
+        """``act``, which signs, on each: several at a time, unless that takes no time. It may not raise, and not ask
+        for the lock."""
 
         def each_of(some: Sequence[T]) -> None:
             for item in some:

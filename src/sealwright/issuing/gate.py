@@ -73,8 +73,7 @@ def check_still(authority: IssuingAuthority, permitted: PermittedOrder, now: dat
     Time passed or the clock was set, somebody was suspended, the order came twice, another took the last place, what it
     renews was revoked.
     """
-    permitted.roster.check_in_force(authority.time_for_issuance())
-    check_turn(authority, now)
+    permitted.roster.check_in_force(check_turn(authority, now))
     if authority.roster is not permitted.roster:
         check_order(authority, permitted.order, now)
     if permitted.replaces is not None:
@@ -84,14 +83,15 @@ def check_still(authority: IssuingAuthority, permitted: PermittedOrder, now: dat
     check_live(authority.index, permitted, now)
 
 
-def check_turn(authority: IssuingAuthority, now: datetime) -> None:
-    """Its turn comes soon after it was judged. Raises ``Unavailable``, and when the clock is not believed its rule."""
+def check_turn(authority: IssuingAuthority, now: datetime) -> datetime:
+    """The time, soon after it was judged. Raises ``Unavailable``, and when the clock is not believed its rule."""
     later = authority.time_for_issuance()
     if not -TOLERANCE <= later - now <= JUDGED_FOR:
         raise Unavailable(
             f"this order was judged at {format_time(now)}, and it was its turn at {format_time(later)}",
             hint="the signer was held up, its machine paused or its clock set; the registry sends the order again",
         )
+    return later
 
 
 def check_drafted(draft: CertificateDraft, policy: PinnedPolicy) -> None:
@@ -104,7 +104,7 @@ def check_drafted(draft: CertificateDraft, policy: PinnedPolicy) -> None:
         if not same:
             raise Unavailable(
                 f"{name} was changed by a roster since this certificate was drafted",
-                hint="nothing was reserved; ask again: the registry does so by itself",
+                hint="nothing was reserved; registry and presign ask again by themselves",
             )
 
 

@@ -51,17 +51,13 @@ class Drafted:
     permitted: PermittedOrder | None
 
 
-def _nobody() -> None:
-    pass
-
-
 class Issuance:
     """An order on its way through (1) to (9): what the ``line`` takes along."""
 
     __slots__ = ("_draft", "_tell", "certificate", "drafted", "error", "linted", "receipt")
 
-    def __init__(self, draft: Callable[[], Drafted], tell: Callable[[], None] = _nobody) -> None:
-        """``draft`` does (1) to (3); ``tell`` is called when it is settled, and does not raise."""
+    def __init__(self, draft: Callable[[], Drafted], tell: Callable[[], None]) -> None:
+        """``draft`` does (1) to (3); ``tell`` is called when it is settled."""
         self._draft, self._tell = draft, tell
         self.drafted: Drafted | None = None
         self.linted: LintedDraft | None = None

@@ -37,7 +37,6 @@ class Traveller(Protocol):
         """It is settled, and whoever waits for it may know."""
 
 
-Ticket = TypeVar("Ticket")
 Item = TypeVar("Item", bound=Traveller)
 Answer = LintedDraft | BaseException
 Lint = Callable[[CertificateDraft], LintedDraft]

@@ -178,7 +178,7 @@ class SignerService:
 
     def answer(self, call: SignerCall) -> Mapping[str, Any]:
         """Answer a call; a refusal by rule goes into the ledger before it goes into the answer."""
-        return self._answer(call, lambda: self._calls[call.name](call))
+        return self._answer(call, lambda: self._carry_out(call))
 
     def take(self, connection: socket.socket) -> None:
         """Read a call and answer it. An order is put into the line, which answers it: no thread waits for that."""
@@ -198,7 +198,6 @@ class SignerService:
 
     def _answer(self, call: SignerCall, act: Callable[[], Mapping[str, Any]]) -> Mapping[str, Any]:
         try:
-            self._check_peer(call)
             return act()
         except PolicyViolation as error:
             self._authority.record_refusal(call.name, canonical_bytes(dict(call.arguments)), error)
@@ -213,6 +212,10 @@ class SignerService:
                 hint="its log has the details",
             ) from None
 
+    def _carry_out(self, call: SignerCall) -> Mapping[str, Any]:
+        self._check_peer(call)
+        return self._calls[call.name](call)
+
     def _check_peer(self, call: SignerCall) -> None:
         """Orders come from the registry's uid; whoever only watches may only ask for the status."""
         asked = call.name in ("status", "responder-certificate")  # the latter has a rule of its own
@@ -223,6 +226,7 @@ class SignerService:
             )
 
     def _issue(self, call: SignerCall) -> Mapping[str, Any]:
+        """For who waits for it; ``take`` lets nobody wait."""
         return _receipt(carry_through(self._authority, lambda: self._draft(call)))
 
     def _draft(self, call: SignerCall) -> Drafted:

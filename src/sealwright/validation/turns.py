@@ -11,7 +11,7 @@ import platform
 from typing import Any, Final
 
 ANSWERS: Final = 32
-"""In one turn: some 0.2 ms. A power of two."""
+"""In one turn: some 0.2 ms."""
 
 _SLICE_NS: Final = 100_000
 _SYSTEM_CALLS: Final = {"x86_64": (314, 315), "aarch64": (274, 275)}
@@ -45,25 +45,17 @@ def ask_for_short_turns() -> bool:
     if numbers is None:
         return False
     call: Any = ctypes.CDLL(None).syscall
-    found = read_attributes(call, numbers[1])
+    found = _attributes(call, numbers[1])
     if found is None or found.policy not in _NORMAL or not found.runtime:  # 0: an older kernel
         return False
     found.runtime = _SLICE_NS  # the rest as it was: nice, for one
-    return call(numbers[0], 0, ctypes.byref(found), 0) == 0 and _turn_of(call, numbers[1]) == _SLICE_NS
+    if call(numbers[0], 0, ctypes.byref(found), 0) != 0:
+        return False
+    now = _attributes(call, numbers[1])
+    return now is not None and now.runtime == _SLICE_NS
 
 
-def turn_ns() -> int:
-    """How long this thread's turns are; 0 where the kernel does not say."""
-    numbers = _SYSTEM_CALLS.get(platform.machine())
-    return 0 if numbers is None else _turn_of(ctypes.CDLL(None).syscall, numbers[1])
-
-
-def read_attributes(call: Any, number: int) -> Attributes | None:
+def _attributes(call: Any, number: int) -> Attributes | None:
     found = Attributes()
     done = call(number, 0, ctypes.byref(found), ctypes.sizeof(found), 0) == 0
     return found if done else None
-
-
-def _turn_of(call: Any, number: int) -> int:
-    found = read_attributes(call, number)
-    return 0 if found is None else found.runtime

@@ -12,8 +12,11 @@ import secrets
 import shutil
 import socket
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+
+import typer
 
 from sealwright.errors import Conflict, InputError, StorageError
 from sealwright.hsm.module import find_softhsm
@@ -23,6 +26,8 @@ _UNFIT = re.compile(r'[\x00-\x1f\x7f"\\;%?#]')
 """Not in the folder's path: TOML, database URLs and PKCS#11 URIs have it in them, and would take it for their own."""
 _STATE = "quickstart.json"
 _COMMANDS = ".commands"
+_BEFORE_THE_STATE = frozenset({_COMMANDS, f".{_STATE}.new"})
+"""What a run that is killed at its very beginning leaves."""
 _LAST_RUN_SECONDS = 60.0
 """As long as what a killed run had begun may take to end."""
 REGISTRY_PORT, VALIDATION_PORT = 8790, 8780
@@ -143,10 +148,11 @@ def open_place(folder: Path) -> Place:
         if state.exists():
             known = State(**json.loads(state.read_text(encoding="utf-8")))
             return Place(folder, known, lock, _lock_commands(folder))
-        if any(folder.iterdir()):
+        if any(each.name not in _BEFORE_THE_STATE for each in folder.iterdir()):
             raise InputError(f"{folder} is not empty and no quickstart made it", hint="name a new folder with --dir")
         if (free := shutil.disk_usage(folder).free) < _ROOM:
-            folder.rmdir()
+            with suppress(OSError):  # a run that was killed at once left something of ours there
+                folder.rmdir()
             raise StorageError(
                 f"{folder} has {free // 1024} KiB of room; a rehearsal takes {_ROOM // 1024}",
                 hint="name a folder on a disk with room, with --dir",
@@ -177,11 +183,14 @@ def _lock(folder: Path) -> int:
 
 def _lock_commands(folder: Path) -> int:
     handle = os.open(folder / _COMMANDS, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    until = time.monotonic() + _LAST_RUN_SECONDS
+    until, told = time.monotonic() + _LAST_RUN_SECONDS, False
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            if not told:
+                told = True
+                typer.echo(f"a command that an earlier run began is still at work in {folder}: waiting", err=True)
             if time.monotonic() > until:
                 os.close(handle)
                 raise Conflict(
